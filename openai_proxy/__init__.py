@@ -1,0 +1,3 @@
+"""A transparent, observable proxy daemon between applications and OpenAI-like providers."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Settings: frozen values that every other floor is given."""

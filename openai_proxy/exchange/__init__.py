@@ -1,0 +1,1 @@
+"""One request's life, from its head to its record."""

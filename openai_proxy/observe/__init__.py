@@ -1,0 +1,1 @@
+"""What happened: endpoint, outcome, record, and the sinks made from records."""

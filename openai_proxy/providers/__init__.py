@@ -1,0 +1,1 @@
+"""One provider or dialect per file, the built-in mock among them."""

@@ -1,0 +1,1 @@
+"""Bytes between two sockets: treq client, upload, download."""

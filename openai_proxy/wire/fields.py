@@ -1,0 +1,135 @@
+"""Header fields as they came: order, case and duplicates kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, overload
+
+from twisted.web.http_headers import Headers
+
+Field = tuple[bytes, bytes]
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Fields that belong to one connection, not to the message (RFC 9110 section 7.6.1)."""
+
+
+def tokens(values: Iterable[bytes]) -> set[bytes]:
+    """The lower-case members of comma-separated field values, such as those of Connection."""
+    return {member.strip().lower() for value in values for member in value.split(b",")} - {b""}
+
+
+def values_of(fields: Iterable[Field], name: bytes) -> list[bytes]:
+    """Every value of ``name`` (lower case), in order."""
+    return [value for key, value in fields if key.lower() == name]
+
+
+def first_of(fields: Iterable[Field], name: bytes) -> bytes | None:
+    """The first value of ``name`` (lower case)."""
+    for key, value in fields:
+        if key.lower() == name:
+            return value
+    return None
+
+
+def end_to_end(fields: Sequence[Field], also: frozenset[bytes] = frozenset()) -> list[Field]:
+    """The fields to pass on: without hop-by-hop ones, those that Connection names, and ``also``."""
+    dropped = HOP_BY_HOP | also
+    kept: list[Field] = []
+    named: set[bytes] | None = None
+    for field in fields:
+        name = field[0].lower()
+        if name not in dropped:
+            kept.append(field)
+        elif name == b"connection":
+            named = (named or set()) | tokens((field[1],))
+    if named and (named := named - _NAMED_IN_VAIN):
+        kept = [field for field in kept if field[0].lower() not in named]
+    return kept
+
+
+_NAMED_IN_VAIN = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
+
+
+class Fields(Headers):
+    """A list of header fields that is also a :class:`Headers` to whoever asks for one.
+
+    ``raw`` is the list itself; the methods of ``Headers`` read and change it.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(
+        self,
+        rawHeaders: Mapping[Any, Sequence[Any]] | None = None,  # noqa: N803
+        raw: list[Field] | None = None,
+    ) -> None:
+        self.raw: list[Field] = [] if raw is None else raw
+        for name, values in (rawHeaders or {}).items():
+            self.setRawHeaders(name, values)
+
+    def __repr__(self) -> str:
+        """Names only: values carry credentials, and a repr ends up in logs."""
+        return f"Fields({[name for name, _ in self.raw]})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and self.raw == other.raw
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def copy(self) -> Fields:
+        return Fields(raw=list(self.raw))
+
+    def hasHeader(self, name: str | bytes) -> bool:
+        return first_of(self.raw, _encoded(name).lower()) is not None
+
+    def removeHeader(self, name: str | bytes) -> None:
+        lower = _encoded(name).lower()
+        self.raw[:] = [field for field in self.raw if field[0].lower() != lower]
+
+    def setRawHeaders(self, name: str | bytes, values: Sequence[str | bytes]) -> None:
+        self.removeHeader(name)
+        self.raw.extend((_encoded(name), _encoded(value)) for value in values)
+
+    def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
+        self.raw.append((_encoded(name), _encoded(value)))
+
+    @overload
+    def getRawHeaders(self, name: Any) -> Sequence[Any] | None: ...
+    @overload
+    def getRawHeaders(self, name: Any, default: Any) -> Any: ...
+    def getRawHeaders(self, name: Any, default: Any = None) -> Any:
+        values = values_of(self.raw, _encoded(name).lower())
+        if not values:
+            return default
+        return [value.decode("utf-8", "replace") for value in values] if isinstance(name, str) else values
+
+    def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
+        grouped: dict[bytes, tuple[bytes, list[bytes]]] = {}
+        for name, value in self.raw:
+            grouped.setdefault(name.lower(), (name, []))[1].append(value)
+        return iter(grouped.values())
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text.encode("utf-8") if isinstance(text, str) else text
+
+
+def raw_fields(headers: Headers | None) -> list[Field]:
+    """The fields of any ``Headers`` as a list; that of a :class:`Fields` is not copied."""
+    if headers is None:
+        return []
+    if isinstance(headers, Fields):
+        return headers.raw
+    return [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
