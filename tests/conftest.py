@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.python.failure import Failure
 
 TEST_TIMEOUT_SECONDS = 60
@@ -69,16 +69,17 @@ def nothing_left() -> Iterator[list[Any]]:
         if event.get("log_failure") is not None:
             failures.append(event)
 
-    globalLogPublisher.addObserver(observe)
+    observer = cast(ILogObserver, observe)
+    globalLogPublisher.addObserver(observer)
     try:
         yield failures
         _spin()
         gc.collect()
         _spin()
     finally:
-        globalLogPublisher.removeObserver(observe)
+        globalLogPublisher.removeObserver(observer)
     left_calls = [call for call in reactor.getDelayedCalls() if call not in calls]
-    internal = getattr(reactor, "_internalReaders", set())
+    internal: set[Any] = getattr(reactor, "_internalReaders", set())
     left = [one for one in _selectables() - selectables if one not in internal]
     for call in left_calls:
         call.cancel()

@@ -1,0 +1,84 @@
+# `make run` and `make test` need Python >= 3.11 (with venv) and make, and set up the rest in .venv.
+#
+#   make run PORT=9000             another port
+#   make test PYTEST_ARGS=-x       more for pytest
+#   make test PYTHON=python3.13 VENV=/tmp/venv-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8080
+PYTEST_ARGS ?=
+PIP_TOOLS = pip-tools==7.6.2
+
+BIN = $(VENV)/bin
+TYPED = openai_proxy twisted/plugins/openaiproxy_plugin.py tests
+SOURCES = openai_proxy twisted tests $(wildcard benchmarks)
+# --require-hashes: pip takes nothing that the lock does not name, whatever index it is set to.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+EDITABLE = $(INSTALL) --no-deps --no-build-isolation --editable .
+# The same lock on every machine: no index or wheel folder of this one gets a say or a mention.
+COMPILE = env -u PIP_FIND_LINKS -u PIP_CONSTRAINT CUSTOM_COMPILE_COMMAND="make lock" \
+	$(VENV)/lock/bin/pip-compile --quiet --generate-hashes --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test lint fmt lock clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.installed ## serve on http://127.0.0.1:8080 in the foreground (PORT=...)
+	@exec $(BIN)/twistd --nodaemon --pidfile= openaiproxy --port tcp:$(PORT):interface=127.0.0.1
+
+test: $(VENV)/dev.installed ## run every test (PYTEST_ARGS=...)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/dev.installed ## check format, rules, types and floors
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/lint-imports --no-cache
+
+fmt: $(VENV)/dev.installed ## format, and mend what can be mended
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+# run.txt first: dev.txt is held to its versions, so both locks test what is run.
+lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "make lock: needs the oldest Python we support: make lock PYTHON=python3.11 VENV=..." >&2; exit 1; }
+	$(BIN)/python -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check "$(PIP_TOOLS)"
+	$(COMPILE) $(LOCK_ARGS) --extra build --output-file requirements/run.txt pyproject.toml
+	$(COMPILE) $(LOCK_ARGS) --extra build --extra test --extra lint \
+		--constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+
+clean: ## remove what make made
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -f twisted/plugins/dropin.cache
+	find openai_proxy twisted tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/made:
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "make: no $(PYTHON) here; give one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: Python 3.11 or newer is needed, and $(PYTHON) is $$("$(PYTHON)" --version 2>&1);" \
+			"give another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "make: $(PYTHON) has no venv (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run.installed: $(VENV)/made requirements/run.txt pyproject.toml
+	$(INSTALL) --require-hashes --requirement requirements/run.txt
+	$(EDITABLE)
+	@touch $@
+
+# dev.txt holds all of run.txt: `make run` after `make test` has nothing left to do.
+$(VENV)/dev.installed: $(VENV)/made requirements/dev.txt requirements/run.txt pyproject.toml
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	$(EDITABLE)
+	@touch $@ $(VENV)/run.installed
