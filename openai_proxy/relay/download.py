@@ -1,0 +1,67 @@
+"""The answer's way: an upstream's body to the client, piece by piece."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import PotentialDataLoss, ResponseDone
+from zope.interface import implementer
+
+from openai_proxy.wire.request import Request
+
+_END_OF_STREAM = b"data: [DONE]"
+
+
+@implementer(IProtocol)
+class Download:
+    """Gives each piece to the client when it comes; the client's pauses pause the upstream.
+
+    ``finished`` fires at the end of the body, or fails with an ``UpstreamError``; cancelling
+    it aborts the upstream.
+    """
+
+    __slots__ = ("_last", "_request", "finished", "transport")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._last = b""
+        self.transport: Any = None
+        self.finished: Deferred[None] = Deferred(self._cancelled)
+
+    @property
+    def saw_end_of_stream(self) -> bool:
+        """Whether the last event was ``[DONE]``: a client may then leave before the last chunk."""
+        return _END_OF_STREAM in self._last
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = self._request.producer = transport
+        if self._request.channel.write_blocked:
+            transport.pauseProducing()
+
+    def connectionMade(self) -> None:
+        """Nothing: ``makeConnection`` did it all."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._last = data
+        self._request.send(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._request.producer = None
+        self.transport = None
+        finished = self.finished
+        if finished.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            finished.callback(None)
+        else:
+            finished.errback(reason)
+
+    def _cancelled(self, _: Deferred[None]) -> None:
+        transport, self.transport = self.transport, None
+        self._request.producer = None
+        if transport is not None:
+            transport.stopProducing()

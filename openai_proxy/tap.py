@@ -1,0 +1,129 @@
+"""``twistd openaiproxy``: options to settings, settings to the service."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.application.service import IService, Service
+from twisted.internet.endpoints import serverFromString
+from twisted.python import usage
+
+from openai_proxy import __version__
+from openai_proxy.config.settings import Settings, Timeouts
+
+
+def listen_description(port: str) -> str:
+    """A port number, or a Twisted endpoint description, as a description."""
+    if port.isdecimal():
+        if int(port) > 65535:
+            raise ValueError(f"{port} is not a port number (0 to 65535)")
+        return f"tcp:{port}"
+    return port
+
+
+def upstream_url(url: str) -> str:
+    """A provider's root: http or https, no query, no credentials; without a slash at its end."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not an http:// or https:// URL")
+    if parts.username or parts.password:
+        raise ValueError("a URL with credentials in it is not taken: clients bring their own")
+    if parts.query or parts.fragment or "?" in url:
+        raise ValueError(f"{url!r} has a query or a fragment")
+    if not url.isascii() or any(character <= " " for character in url):
+        raise ValueError(f"{url!r} has characters that a URL cannot have")
+    _ = parts.port  # raises ValueError with its own words
+    return url.rstrip("/")
+
+
+def seconds(value: str) -> float:
+    """A positive number of seconds."""
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{value!r} is not a positive number of seconds")
+    return number
+
+
+class Options(usage.Options):
+    """The options of ``twistd openaiproxy``."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Forwards /v1/... and /openai/... to an OpenAI-like API, unchanged, and says at /metrics "
+        "what happened. /mock/v1/... answers without key or network."
+    )
+    optParameters = [  # noqa: RUF012 (usage.Options reads it)
+        ["port", "p", "8080", "Port number, or endpoint description (tcp:8080:interface=127.0.0.1)."],
+        ["upstream", "u", "https://api.openai.com", "Root URL of the provider 'openai'."],
+        ["ca-file", None, None, "PEM file of a private CA to trust besides the system's."],
+        ["connect-timeout", None, "10", "Seconds to connect to an upstream."],
+        ["head-timeout", None, "600", "Seconds to wait for an answer's head."],
+        ["idle-timeout", None, "600", "Seconds between two pieces of an answer."],
+    ]
+    optFlags = [["no-mock", None, "Serve no /mock/v1."]]  # noqa: RUF012
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"openai_proxy {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Check every value; the settings are in ``self.settings`` then."""
+        self.settings = Settings(
+            listen=self._checked("port", listen_description),
+            upstream=self._checked("upstream", upstream_url),
+            ca_file=self["ca-file"],
+            mock=not self["no-mock"],
+            timeouts=Timeouts(
+                connect_seconds=self._checked("connect-timeout", seconds),
+                head_seconds=self._checked("head-timeout", seconds),
+                idle_seconds=self._checked("idle-timeout", seconds),
+            ),
+        )
+
+    def _checked(self, name: str, check: Any) -> Any:
+        try:
+            return check(self[name])
+        except ValueError as error:
+            raise usage.UsageError(f"--{name}: {error}") from None
+
+
+class ExitCleanly(Service):
+    """SIGTERM is how a daemon is ended, not a failure: the exit status is 0.
+
+    Left to itself, twistd dies of the signal after it has stopped.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def startService(self) -> None:
+        """Take the signal from the reactor, once the reactor has taken it."""
+        super().startService()
+        self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._terminated)
+
+    def _terminated(self, *_: Any) -> None:
+        self._reactor.callFromThread(self._stop)
+
+    def _stop(self) -> None:
+        if self._reactor.running:
+            self._reactor.stop()
+
+
+def makeService(options: Options) -> IService:
+    """The daemon that these options describe. A bad value ends the process with one line."""
+    from twisted.internet import reactor
+
+    from openai_proxy.service import ProxyService
+
+    try:
+        serverFromString(reactor, options.settings.listen)
+        service = ProxyService(options.settings, reactor)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"openai_proxy: {error}", file=sys.__stderr__, flush=True)
+        raise SystemExit(1) from None
+    ExitCleanly(reactor).setServiceParent(service)
+    return service

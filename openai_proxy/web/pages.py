@@ -1,0 +1,64 @@
+"""What is answered here: what this is, health, and the errors of the tree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from twisted.web.http import RESPONSES
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from openai_proxy import __version__
+from openai_proxy.wire.errors import error_body
+from openai_proxy.wire.fields import Field
+from openai_proxy.wire.request import Request
+
+JSON: Field = (b"Content-Type", b"application/json")
+_READS = (b"GET", b"HEAD")
+
+
+class Page(Resource):
+    """A line of JSON, made anew for each GET: a status and an object."""
+
+    isLeaf = True
+    streams = True
+
+    def __init__(self, content: Callable[[], tuple[int, dict[str, object]]]) -> None:
+        super().__init__()
+        self._content = content
+
+    def render(self, request: Request) -> int:
+        if request.method not in _READS:
+            body = error_body("Only GET is allowed here.", "invalid_request_error", "method_not_allowed")
+            request.answer(405, RESPONSES[405], [JSON, (b"Allow", b"GET, HEAD")], body)
+            return NOT_DONE_YET
+        status, content = self._content()
+        fields = [JSON, (b"Cache-Control", b"no-store")]
+        request.answer(status, RESPONSES[status], fields, json.dumps(content).encode() + b"\n")
+        return NOT_DONE_YET
+
+
+class NotFound(Resource):
+    """404 in OpenAI's form for every path that no route has."""
+
+    isLeaf = True
+    streams = True
+
+    def __init__(self, count: Callable[[int, float], None], seconds: Callable[[], float]) -> None:
+        super().__init__()
+        self._count = count
+        self._seconds = seconds
+
+    def render(self, request: Request) -> int:
+        body = error_body(
+            "Unknown path. The proxy's routes are listed at /.", "invalid_request_error", "unknown_url"
+        )
+        request.answer(404, RESPONSES[404], [JSON], body)
+        self._count(404, self._seconds() - request.began)
+        return NOT_DONE_YET
+
+
+def about(routes: list[str]) -> dict[str, object]:
+    """What ``/`` says."""
+    return {"name": "openai_proxy", "version": __version__, "routes": routes}

@@ -1,0 +1,32 @@
+"""The resources that forward: everything below them is an exchange."""
+
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from openai_proxy.exchange.exchange import Exchange, Surroundings
+from openai_proxy.exchange.target import Target
+from openai_proxy.wire.request import Request
+
+
+class Relay(Resource):
+    """Sends what comes below its path to one target.
+
+    ``prefix`` is what the target does not see: with ``/openai``, ``/openai/v1/models?a``
+    becomes ``/v1/models?a`` below the provider's base URL, byte for byte.
+    """
+
+    isLeaf = True
+    streams = True
+
+    def __init__(self, target: Target, prefix: bytes, around: Surroundings) -> None:
+        super().__init__()
+        self._target = target
+        self._prefix_bytes = len(prefix)
+        self._around = around
+
+    def render(self, request: Request) -> int:
+        path = request.uri[self._prefix_bytes :]
+        if not path.startswith(b"/"):
+            path = b"/" + path
+        Exchange(request, self._target, path, self._around).start()
+        return NOT_DONE_YET

@@ -1,0 +1,49 @@
+"""The resource tree, and the site over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource, Resource
+
+from openai_proxy.config.settings import Limits
+from openai_proxy.observe.record import Sink
+from openai_proxy.web.pages import NotFound, Page, about
+from openai_proxy.wire.request import Request
+from openai_proxy.wire.site import Site
+
+
+class Root(Resource):
+    """The first segment of the path chooses; a segment that no route has is 404."""
+
+    def __init__(self, not_found: NotFound) -> None:
+        super().__init__()
+        self._not_found = not_found
+
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        return self._not_found
+
+
+class ProxySite(Site):
+    """The site of the daemon: what its channels refuse is counted too."""
+
+    def __init__(self, clock: IReactorTime, limits: Limits, sink: Sink) -> None:
+        self.root = Root(NotFound(sink.request_refused, clock.seconds))
+        super().__init__(self.root, clock, limits)
+        self._sink = sink
+        self.root.putChild(b"healthz", Page(lambda: (200, {"status": "ok"})))
+        self.root.putChild(b"readyz", Page(self._ready))
+
+    def add(self, routes: Mapping[bytes, IResource]) -> None:
+        """Put resources below the root, and list their paths at ``/``."""
+        for segment, resource in routes.items():
+            self.root.putChild(segment, resource)
+        paths = sorted(f"/{segment.decode()}" for segment in self.root.listStaticNames())
+        self.root.putChild(b"", Page(lambda: (200, about(paths))))
+
+    def _ready(self) -> tuple[int, dict[str, object]]:
+        return (503, {"status": "draining"}) if self.draining else (200, {"status": "ok"})
+
+    def rejected(self, status: int, duration_seconds: float) -> None:
+        self._sink.request_refused(status, duration_seconds)

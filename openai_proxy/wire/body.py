@@ -1,0 +1,251 @@
+"""A client's request body: held whole for who must read it, or sent on as it comes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IConsumer
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
+from zope.interface import implementer
+
+HIGH_WATER_BYTES = 64 * 1024
+"""What nobody reads yet: beyond it the client is paused."""
+
+
+class BodyLost(Exception):
+    """The body will not become whole: its client left, or broke its framing."""
+
+
+class HeldBodiesFull(Exception):
+    """The memory for held bodies is used up; the client may try again."""
+
+
+class HeldBodies:
+    """The sum of all bodies held in memory, kept below ``total_bytes``."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self.held_bytes = 0
+
+    def take(self, size: int) -> bool:
+        """Reserve ``size`` bytes, or refuse."""
+        if self.held_bytes + size > self.total_bytes:
+            return False
+        self.held_bytes += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Give back what was taken."""
+        self.held_bytes -= size
+
+
+class BodySource(Protocol):
+    """The connection that a body comes from."""
+
+    def body_wanted(self) -> None:
+        """Somebody reads: a ``100 Continue`` may be due (RFC 9110 section 10.1.1)."""
+
+    def pause_body(self) -> None:
+        """Read no more from the client for now."""
+
+    def resume_body(self) -> None:
+        """Read on."""
+
+
+@implementer(IBodyProducer)
+class RequestBody:
+    """Pieces come in by ``piece`` and ``complete``; one reader takes them out.
+
+    The reader is either :meth:`hold` or, as an ``IBodyProducer``, the upstream connection;
+    after a ``hold`` the producer begins with what was held.
+    """
+
+    __slots__ = (
+        "_consumer",
+        "_finished",
+        "_held_by",
+        "_hold_limit",
+        "_holding",
+        "_lost",
+        "_paused",
+        "_pieces",
+        "_reserved",
+        "_source",
+        "buffered_bytes",
+        "is_complete",
+        "length",
+        "received_bytes",
+    )
+
+    def __init__(self, source: BodySource, length: int | object) -> None:
+        self.length: int | object = length
+        """Bytes, or ``UNKNOWN_LENGTH`` for a chunked body."""
+        self.received_bytes = 0
+        self.buffered_bytes = 0
+        self.is_complete = False
+        self._source = source
+        self._pieces: list[bytes] = []
+        self._paused = False
+        self._lost = False
+        self._consumer: IConsumer | None = None
+        self._finished: Deferred[None] | None = None
+        self._holding: Deferred[bytes | None] | None = None
+        self._hold_limit = 0
+        self._held_by: HeldBodies | None = None
+        self._reserved = 0
+
+    # What the connection says.
+
+    def piece(self, data: bytes) -> None:
+        """Some bytes came."""
+        size = len(data)
+        self.received_bytes += size
+        if self._consumer is not None:
+            self._consumer.write(data)
+            return
+        if self._lost:
+            return
+        self._pieces.append(data)
+        self.buffered_bytes += size
+        if self._holding is not None:
+            self._hold_more(size)
+        elif self.buffered_bytes > HIGH_WATER_BYTES:
+            self._pause()
+
+    def complete(self) -> None:
+        """The last byte came."""
+        self.is_complete = True
+        if self._holding is not None:
+            self._end_hold(self._joined())
+        elif self._consumer is not None:
+            self._end_sending()
+
+    def lost(self) -> None:
+        """No more will come: tell whoever waits, once."""
+        if self._lost:
+            return
+        self._lost = True
+        holding, self._holding = self._holding, None
+        finished, self._finished, self._consumer = self._finished, None, None
+        self.discard()
+        if holding is not None:
+            holding.errback(BodyLost())
+        elif finished is not None:
+            finished.errback(BodyLost())
+
+    # Held whole.
+
+    def hold(self, limit_bytes: int, held_bodies: HeldBodies) -> Deferred[bytes | None]:
+        """The whole body; or None if it is longer than the limit, and then it can only be sent on.
+
+        Fails with :class:`HeldBodiesFull` or :class:`BodyLost`. The memory is counted in
+        ``held_bodies`` until :meth:`discard`.
+        """
+        if self._lost:
+            return fail(BodyLost())
+        known = self.length if isinstance(self.length, int) else None
+        if known is not None and known > limit_bytes:
+            return succeed(None)
+        self._held_by = held_bodies
+        if not self._reserve(known if known is not None else self.buffered_bytes):
+            return fail(HeldBodiesFull())
+        if self.is_complete:
+            return succeed(self._joined())
+        self._hold_limit = limit_bytes
+        self._holding = holding = Deferred(self._hold_cancelled)
+        self._source.body_wanted()
+        self._resume()
+        return holding
+
+    def _hold_cancelled(self, _: object) -> None:
+        self._holding = None
+
+    def _hold_more(self, size: int) -> None:
+        if self.length is UNKNOWN_LENGTH and not self._reserve(size):
+            holding, self._holding = self._holding, None
+            assert holding is not None
+            holding.errback(HeldBodiesFull())
+        elif self.buffered_bytes > self._hold_limit:
+            self._end_hold(None)
+
+    def _end_hold(self, body: bytes | None) -> None:
+        holding, self._holding = self._holding, None
+        assert holding is not None
+        if body is None:
+            self._pause()
+        holding.callback(body)
+
+    def _reserve(self, size: int) -> bool:
+        if self._held_by is None or not self._held_by.take(size):
+            return False
+        self._reserved += size
+        return True
+
+    def _joined(self) -> bytes:
+        if len(self._pieces) != 1:
+            self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0]
+
+    def discard(self) -> None:
+        """Forget what is held, and give its memory back. May be called at any time, and again."""
+        self._pieces = []
+        self.buffered_bytes = 0
+        if self._held_by is not None:
+            self._held_by.release(self._reserved)
+            self._reserved = 0
+
+    # Sent on: IBodyProducer.
+
+    @property
+    def restartable(self) -> bool:
+        """Whether ``startProducing`` could be called anew and would give every byte again."""
+        return self.buffered_bytes == self.received_bytes and not self._lost
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        if self._lost:
+            return fail(BodyLost())
+        if self.is_complete:
+            # Kept, not taken out: a stale connection may need it a second time.
+            for data in self._pieces:
+                if data:
+                    consumer.write(data)
+            return succeed(None)
+        pieces, self._pieces = self._pieces, []
+        self.buffered_bytes = 0
+        self._consumer = consumer
+        self._finished = finished = Deferred(self._sending_cancelled)
+        for data in pieces:
+            consumer.write(data)
+        self._source.body_wanted()
+        self._resume()
+        return finished
+
+    def _sending_cancelled(self, _: object) -> None:
+        self.stopProducing()
+
+    def _end_sending(self) -> None:
+        finished, self._finished, self._consumer = self._finished, None, None
+        if finished is not None:
+            finished.callback(None)
+
+    def pauseProducing(self) -> None:
+        self._pause()
+
+    def resumeProducing(self) -> None:
+        self._resume()
+
+    def stopProducing(self) -> None:
+        """The reader wants no more. What still comes is kept up to the high-water mark."""
+        self._consumer = None
+        self._finished = None
+
+    def _pause(self) -> None:
+        if not self._paused and not self.is_complete:
+            self._paused = True
+            self._source.pause_body()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._source.resume_body()

@@ -1,0 +1,132 @@
+"""What a request's head says, checked: target, Host, framing, expectations (RFC 9112)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from twisted.web.iweb import UNKNOWN_LENGTH
+
+from openai_proxy.config.settings import Limits
+from openai_proxy.wire.fields import Field, tokens
+
+_TARGET = re.compile(rb"[\x21-\x22\x24-\x7e]+")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?")
+_DOT_SEGMENT = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
+
+
+class Rejected(Exception):
+    """A request that is answered here: status, and a message for the client."""
+
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A valid head."""
+
+    method: bytes
+    target: bytes
+    """Origin form: from the path on; or ``*``."""
+    fields: list[Field]
+    http11: bool
+    length: int | object | None
+    """The body's bytes, ``UNKNOWN_LENGTH`` if it is chunked, None if there is none."""
+    expects_continue: bool
+    upgrade: bool
+    """A WebSocket handshake without a body (RFC 6455 section 4.1)."""
+
+    @classmethod
+    def read(cls, method: bytes, target: bytes, fields: list[Field], http11: bool, limits: Limits) -> Head:
+        """Check what llhttp does not. Raises :class:`Rejected`."""
+        target = _origin_form(method, target)
+        if sum(len(name) + len(value) for name, value in fields) > limits.header_bytes:
+            raise Rejected(431, "The request's header section is too large.")
+        known = _known(fields)
+        _check_host(known.get(b"host"), http11)
+        length = _length(known, http11, limits)
+        expectations = tokens(known.get(b"expect", ()))
+        upgrade = (
+            length is None
+            and http11
+            and method == b"GET"
+            and b"websocket" in tokens(known.get(b"upgrade", ()))
+            and b"upgrade" in tokens(known.get(b"connection", ()))
+        )
+        return cls(
+            method=method,
+            target=target,
+            fields=fields,
+            http11=http11,
+            length=length,
+            expects_continue=http11 and b"100-continue" in expectations,
+            upgrade=upgrade,
+        )
+
+
+_KNOWN = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"connection"})
+
+
+def _known(fields: list[Field]) -> dict[bytes, list[bytes]]:
+    known: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        lower = name.lower()
+        if lower in _KNOWN:
+            known.setdefault(lower, []).append(value)
+    if _CONTROLS.search(b"".join([value for _, value in fields])):
+        raise Rejected(400, "A header field has a control character (RFC 9110 section 5.5).")
+    return known
+
+
+def _origin_form(method: bytes, target: bytes) -> bytes:
+    if method == b"CONNECT":
+        raise Rejected(405, "The proxy does not make tunnels by CONNECT.")
+    if _TARGET.fullmatch(target) is None:
+        raise Rejected(400, "The request target has characters that a URI cannot have.")
+    if not target.startswith(b"/"):
+        if target == b"*" and method == b"OPTIONS":
+            return target
+        absolute = _ABSOLUTE.match(target)
+        if absolute is None:
+            raise Rejected(400, "The request target is not a path.")
+        # The authority is dropped: it must never choose where a request goes.
+        target = target[absolute.end() :]
+        target = target if target.startswith(b"/") else b"/" + target
+    path = target.partition(b"?")[0]
+    if b"." in path or b"%" in path:
+        if _DOT_SEGMENT.search(path):
+            raise Rejected(400, "The path has dot segments.")
+    return target
+
+
+def _check_host(hosts: list[bytes] | None, http11: bool) -> None:
+    if hosts is None:
+        if http11:
+            raise Rejected(400, "The Host header field is missing (RFC 9112 section 3.2).")
+    elif len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
+        raise Rejected(400, "The Host header field is not valid (RFC 9112 section 3.2).")
+
+
+def _length(known: dict[bytes, list[bytes]], http11: bool, limits: Limits) -> int | object | None:
+    codings = known.get(b"transfer-encoding")
+    lengths = known.get(b"content-length")
+    if codings is not None:
+        if lengths is not None or not http11:
+            raise Rejected(400, "The message has two framings (RFC 9112 section 6.1).")
+        if len(codings) != 1 or codings[0].strip().lower() != b"chunked":
+            raise Rejected(501, "The proxy knows the transfer coding chunked only.")
+        return UNKNOWN_LENGTH
+    if lengths is None:
+        return None
+    if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
+        raise Rejected(400, "The Content-Length is not valid (RFC 9112 section 6.3).")
+    length = int(lengths[0])
+    if length > limits.body_bytes:
+        raise Rejected(413, "The request body is too large.")
+    return length

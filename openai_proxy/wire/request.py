@@ -1,0 +1,268 @@
+"""A client's request, as a ``twisted.web`` Request with a straight way through for relays."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from twisted.web.server import Request as ServerRequest
+from twisted.web.server import version as twisted_version
+
+from openai_proxy.wire.body import RequestBody
+from openai_proxy.wire.fields import Field, first_of, raw_fields
+from openai_proxy.wire.ids import new_request_id
+
+if TYPE_CHECKING:
+    from openai_proxy.wire.channel import Channel
+
+SMALL_BODY_BYTES = 1024 * 1024
+"""The most that a resource which reads ``request.content`` is given."""
+
+_BODILESS = frozenset({204, 304})
+
+
+class Request(ServerRequest):
+    """One request on a :class:`~openai_proxy.wire.channel.Channel`.
+
+    A resource with a true attribute ``streams`` is rendered as soon as the head is there; it
+    reads ``body`` and answers with ``begin``, ``send``, ``end`` or ``abort``. Every other
+    resource is rendered with the whole (small) body in ``content``, and answers as on any
+    other ``twisted.web`` Request.
+    """
+
+    defaultContentType = None
+
+    def __init__(
+        self, channel: Channel, method: bytes, uri: bytes, fields: list[Field], http11: bool
+    ) -> None:
+        # The base class's __init__ is not called: it makes two Headers and other objects that
+        # a relayed request never looks at. What of them is asked for is made when it is.
+        self.channel = channel
+        self.transport = channel.transport
+        self.method = method
+        self.uri = uri
+        self.path = uri.partition(b"?")[0]
+        self.fields = fields
+        self.clientproto = b"HTTP/1.1" if http11 else b"HTTP/1.0"
+        self.http11 = http11
+        self.request_id = new_request_id()
+        self.body: RequestBody | None = None
+        self.began = channel.message_began
+        """When its first byte came, on the reactor's clock."""
+        self.keep_alive = True
+        self.expects_continue = False
+        self.wants_upgrade = False
+        self.on_gone: Callable[[], None] | None = None
+        """Called once if the client leaves before the answer's end; set by a relay."""
+        self.producer: Any = None
+        """Told to pause and resume as the client reads; set by a relay."""
+        self.notifications = []
+        self.cookies = []
+        self.sent_bytes = 0
+        """Bytes of the answer's body given to ``send``."""
+        self.status = 0
+        """Of the answer, once its head is sent."""
+        self.was_rejected = False
+        """Whether the channel answered it, for it broke HTTP or a limit."""
+        self._chunked = False
+        self._bodiless = False
+        self._length: int | None = None
+        self._ended = False
+        self._gone = False
+        self._adapterCache: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """The attributes that only stock resources look at, made when first asked for."""
+        if name == "requestHeaders":
+            value: Any = Headers()
+            for key, field in self.fields:
+                value.addRawHeader(key, field)
+        elif name == "responseHeaders":
+            value = Headers()
+        elif name == "received_cookies":
+            value = {}
+        elif name == "client":
+            value = self.channel.getPeer()
+        elif name == "host":
+            value = self.channel.getHost()
+        else:
+            raise AttributeError(name)
+        self.__dict__[name] = value
+        return value
+
+    def __repr__(self) -> str:
+        """Without the target, whose query can hold a key, and without fields."""
+        return f"<Request {self.request_id.decode()} {self.method.decode('ascii', 'replace')}>"
+
+    # The way in.
+
+    def process(self) -> None:
+        """Find the resource, and render it now or when the body is whole."""
+        self.site = site = self.channel.site
+        self.prepath = []
+        self.postpath = self.path[1:].split(b"/")
+        try:
+            resource = site.getResourceFor(self)
+            if getattr(resource, "streams", False):
+                resource.render(self)
+            else:
+                self._render_whole(resource)
+        except Exception:
+            self.processingFailed(Failure())
+
+    def _render_whole(self, resource: Any) -> None:
+        self.responseHeaders.setRawHeaders(b"Server", [twisted_version])
+        if self.body is None:
+            self.content = io.BytesIO()
+            self.render(resource)
+            return
+
+        def whole(content: bytes | None) -> None:
+            if content is None:
+                self.channel.reject(413, "The request body is too large for this resource.")
+                return
+            self.content = io.BytesIO(content)
+            self.render(resource)
+
+        holding = self.body.hold(SMALL_BODY_BYTES, self.channel.site.held_bodies)
+        holding.addCallbacks(whole, lambda _: self.abort())
+        holding.addErrback(self.processingFailed)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A bug of ours: into the log, and an answer that says nothing of it."""
+        self._log.failure("Unhandled error in {request}", failure=reason, request=repr(self))
+        if self.status:
+            self.abort()
+        else:
+            self.channel.reject(500, "The proxy failed to handle this request.")
+        return reason
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client left before the end of its answer."""
+        self._gone = True
+        self._disconnected = True
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None:
+            on_gone()
+        if self.body is not None:
+            self.body.lost()
+        notifications, self.notifications = self.notifications, []
+        for notification in notifications:
+            notification.errback(reason)
+
+    # The way out: relays.
+
+    def begin(self, status: int, phrase: bytes, fields: Sequence[Field]) -> None:
+        """Send the head: ``fields`` are end-to-end; the framing is chosen here.
+
+        A Content-Length among them is kept, and then so many bytes must follow. An
+        ``x-request-id`` is added if there is none.
+        """
+        self.status = status
+        lines = self._head_lines(status, phrase, fields)
+        if self.method == b"HEAD" or status in _BODILESS:
+            self._bodiless = True
+        else:
+            length = first_of(fields, b"content-length")
+            if length is not None:
+                self._length = int(length)
+            elif self.http11:
+                self._chunked = True
+                lines.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                self.keep_alive = False
+        if not self.channel.may_persist(self):
+            self.keep_alive = False
+            lines.append(b"Connection: close\r\n")
+        lines.append(b"\r\n")
+        self.transport.write(b"".join(lines))
+
+    def begin_upgrade(self, fields: Sequence[Field]) -> None:
+        """Send a 101; what follows is the other protocol's."""
+        self.status = 101
+        self.keep_alive = False
+        lines = self._head_lines(101, b"Switching Protocols", fields)
+        self.transport.write(b"".join(lines) + b"\r\n")
+
+    def _head_lines(self, status: int, phrase: bytes, fields: Sequence[Field]) -> list[bytes]:
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
+        lines += [b"%b: %b\r\n" % field for field in fields]
+        if first_of(fields, b"x-request-id") is None:
+            lines.append(b"x-request-id: %b\r\n" % self.request_id)
+        return lines
+
+    def send(self, data: bytes) -> None:
+        """Send a piece of the body, as one chunk where the answer is chunked."""
+        size = len(data)
+        if self._bodiless or self._gone or not size:
+            return
+        self.sent_bytes += size
+        if self._chunked:
+            self.transport.write(b"%x\r\n%b\r\n" % (size, data))
+        elif self._length is not None and self.sent_bytes > self._length:
+            self.abort()
+        else:
+            self.transport.write(data)
+
+    def end(self) -> bool:
+        """End the answer. False, and an abort, if its Content-Length promised more."""
+        if self._ended or self._gone:
+            return False
+        if self._length is not None and self.sent_bytes != self._length and not self._bodiless:
+            self.abort()
+            return False
+        if self._chunked:
+            self.transport.write(b"0\r\n\r\n")
+        self._ended = True
+        self._finish_notifications()
+        self.channel.request_done(self)
+        return True
+
+    def abort(self) -> None:
+        """Cut the connection, so that an answer that has no end does not seem to have one."""
+        if not self._gone:
+            self.channel.abortConnection()
+
+    def answer(self, status: int, phrase: bytes, fields: list[Field], body: bytes) -> None:
+        """A whole answer at once."""
+        if self._gone or self.status:
+            return
+        self.begin(status, phrase, [*fields, (b"Content-Length", b"%d" % len(body))])
+        self.send(body)
+        self.end()
+
+    # The way out: stock resources.
+
+    def write(self, data: bytes) -> None:
+        if not self.status:
+            self.startedWriting = 1
+            phrase = self.code_message
+            self.begin(self.code, phrase, raw_fields(self.responseHeaders))
+        if not self._inFakeHead:
+            self.send(data)
+
+    def finish(self) -> None:
+        if self._gone or self._ended:
+            return
+        if not self.status:
+            if not self.responseHeaders.hasHeader(b"content-length"):
+                self.responseHeaders.setRawHeaders(b"Content-Length", [b"0"])
+            self.write(b"")
+        self.finished = 1
+        self.end()
+
+    def _finish_notifications(self) -> None:
+        notifications, self.notifications = self.notifications, []
+        for notification in notifications:
+            notification.callback(None)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        if not streaming:
+            raise NotImplementedError("only push producers")
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
