@@ -8,26 +8,22 @@ import msgspec
 OTHER: Final = "other"
 NONE: Final = "none"
 
-KNOWN: Final = frozenset(
-    """
-    gpt-5.5 gpt-5.5-pro gpt-5.4 gpt-5.4-pro gpt-5.4-mini gpt-5.4-nano
-    gpt-5.3-chat-latest gpt-5.3-codex gpt-5.2 gpt-5.2-pro gpt-5.2-codex gpt-5.2-chat-latest
-    gpt-5.1 gpt-5.1-codex gpt-5.1-codex-mini gpt-5.1-codex-max gpt-5.1-chat-latest
-    gpt-5 gpt-5-mini gpt-5-nano gpt-5-pro gpt-5-codex gpt-5-chat-latest gpt-5-search-api
-    gpt-4.1 gpt-4.1-mini gpt-4.1-nano
-    gpt-4o gpt-4o-mini chatgpt-4o-latest gpt-4o-audio-preview gpt-4o-mini-audio-preview
-    gpt-4o-search-preview gpt-4o-mini-search-preview gpt-4o-realtime-preview
-    gpt-4o-mini-realtime-preview gpt-4o-transcribe gpt-4o-mini-transcribe
-    gpt-4o-transcribe-diarize gpt-4o-mini-tts
-    gpt-4-turbo gpt-4 gpt-3.5-turbo gpt-3.5-turbo-instruct davinci-002 babbage-002
-    o1 o1-mini o1-pro o3 o3-mini o3-pro o3-deep-research o4-mini o4-mini-deep-research
-    gpt-realtime gpt-realtime-mini gpt-audio gpt-audio-mini
-    gpt-image-1 gpt-image-1-mini gpt-image-1.5 dall-e-2 dall-e-3 sora-2 sora-2-pro
-    tts-1 tts-1-hd whisper-1 computer-use-preview
-    text-embedding-3-small text-embedding-3-large text-embedding-ada-002
-    omni-moderation-latest text-moderation-latest gpt-oss-20b gpt-oss-120b
-    """.split()
-)
+_NAMES = """
+gpt-5.5 gpt-5.5-pro gpt-5.4 gpt-5.4-pro gpt-5.4-mini gpt-5.4-nano gpt-5.3-chat-latest gpt-5.3-codex
+gpt-5.2 gpt-5.2-pro gpt-5.2-codex gpt-5.2-chat-latest gpt-5.1 gpt-5.1-codex gpt-5.1-codex-mini
+gpt-5.1-codex-max gpt-5.1-chat-latest gpt-5 gpt-5-mini gpt-5-nano gpt-5-pro gpt-5-codex
+gpt-5-chat-latest gpt-5-search-api gpt-4.1 gpt-4.1-mini gpt-4.1-nano gpt-4o gpt-4o-mini
+chatgpt-4o-latest gpt-4o-audio-preview gpt-4o-mini-audio-preview gpt-4o-search-preview
+gpt-4o-mini-search-preview gpt-4o-realtime-preview gpt-4o-mini-realtime-preview gpt-4o-transcribe
+gpt-4o-mini-transcribe gpt-4o-transcribe-diarize gpt-4o-mini-tts gpt-4-turbo gpt-4 gpt-3.5-turbo
+gpt-3.5-turbo-instruct davinci-002 babbage-002 o1 o1-mini o1-pro o3 o3-mini o3-pro o3-deep-research
+o4-mini o4-mini-deep-research gpt-realtime gpt-realtime-mini gpt-audio gpt-audio-mini gpt-image-1
+gpt-image-1-mini gpt-image-1.5 dall-e-2 dall-e-3 sora-2 sora-2-pro tts-1 tts-1-hd whisper-1
+computer-use-preview text-embedding-3-small text-embedding-3-large text-embedding-ada-002
+omni-moderation-latest text-moderation-latest gpt-oss-20b gpt-oss-120b
+"""
+
+KNOWN: Final = frozenset(_NAMES.split())
 
 _SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{4})$")
 

@@ -153,7 +153,8 @@ class RequestBody:
         if self.is_complete:
             return succeed(self._joined())
         self._hold_limit = limit_bytes
-        self._holding = holding = Deferred(self._hold_cancelled)
+        holding: Deferred[bytes | None] = Deferred(self._hold_cancelled)
+        self._holding = holding
         self._source.body_wanted()
         self._resume()
         return holding
@@ -214,7 +215,8 @@ class RequestBody:
         pieces, self._pieces = self._pieces, []
         self.buffered_bytes = 0
         self._consumer = consumer
-        self._finished = finished = Deferred(self._sending_cancelled)
+        finished: Deferred[None] = Deferred(self._sending_cancelled)
+        self._finished = finished
         for data in pieces:
             consumer.write(data)
         self._source.body_wanted()

@@ -72,7 +72,7 @@ class Fields(Headers):
 
     def __init__(
         self,
-        rawHeaders: Mapping[Any, Sequence[Any]] | None = None,  # noqa: N803
+        rawHeaders: Mapping[Any, Sequence[Any]] | None = None,
         raw: list[Field] | None = None,
     ) -> None:
         self.raw: list[Field] = [] if raw is None else raw

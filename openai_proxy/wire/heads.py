@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from twisted.web.http import RESPONSES
 from twisted.web.iweb import UNKNOWN_LENGTH
 
 from openai_proxy.config.settings import Limits
+from openai_proxy.wire.errors import error_body
 from openai_proxy.wire.fields import Field, tokens
 
 _TARGET = re.compile(rb"[\x21-\x22\x24-\x7e]+")
@@ -25,6 +27,14 @@ class Rejected(Exception):
         self.status = status
         self.message = message
         self.code = code
+
+    def answer(self, request_id: bytes) -> bytes:
+        """The whole answer, after which the connection closes."""
+        body = error_body(self.message, "invalid_request_error", self.code)
+        return (
+            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+            b"x-request-id: %b\r\nConnection: close\r\n\r\n%b"
+        ) % (self.status, RESPONSES[self.status], len(body), request_id, body)
 
 
 @dataclass(frozen=True, slots=True)

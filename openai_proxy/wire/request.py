@@ -34,6 +34,9 @@ class Request(ServerRequest):
     """
 
     defaultContentType = None
+    transport: Any
+    channel: Any
+    """A :class:`~openai_proxy.wire.channel.Channel`; the base class knows its own only."""
 
     def __init__(
         self, channel: Channel, method: bytes, uri: bytes, fields: list[Field], http11: bool
@@ -65,6 +68,8 @@ class Request(ServerRequest):
         """Bytes of the answer's body given to ``send``."""
         self.status = 0
         """Of the answer, once its head is sent."""
+        self.was_begun = False
+        """Whether a resource has it."""
         self.was_rejected = False
         """Whether the channel answered it, for it broke HTTP or a limit."""
         self._chunked = False
@@ -101,6 +106,7 @@ class Request(ServerRequest):
 
     def process(self) -> None:
         """Find the resource, and render it now or when the body is whole."""
+        self.was_begun = True
         self.site = site = self.channel.site
         self.prepath = []
         self.postpath = self.path[1:].split(b"/")

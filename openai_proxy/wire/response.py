@@ -41,7 +41,7 @@ class Response:
         headers: Fields,
         deliver: Callable[[IProtocol], None],
         length: int | object = UNKNOWN_LENGTH,
-        timings: Timings = Timings(),  # noqa: B008 (frozen)
+        timings: Timings = Timings(),
         version: tuple[bytes, int, int] = (b"HTTP", 1, 1),
     ) -> None:
         self.version = version

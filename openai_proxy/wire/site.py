@@ -11,9 +11,10 @@ from twisted.web.server import Site as ServerSite
 
 from openai_proxy.config.settings import Limits
 from openai_proxy.wire.body import HeldBodies
-from openai_proxy.wire.channel import PAUSED_LOOK_SECONDS, Channel
+from openai_proxy.wire.channel import Channel
 from openai_proxy.wire.deadlines import Deadlines, interval_for
 from openai_proxy.wire.heads import Head
+from openai_proxy.wire.patience import PAUSED_LOOK_SECONDS
 from openai_proxy.wire.request import Request
 
 
@@ -43,7 +44,7 @@ class Site(ServerSite):
     def stopFactory(self) -> None:
         """Nothing to stop."""
 
-    def buildProtocol(self, addr: IAddress) -> Channel:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         return Channel(self)
 
     def request(self, channel: Channel, head: Head) -> Request:
@@ -57,12 +58,12 @@ class Site(ServerSite):
     def channel_opened(self, channel: Channel) -> None:
         """A client connected."""
         self.channels.add(channel)
-        self._deadlines.add(channel)
+        self._deadlines.add(channel.patience)
 
     def channel_closed(self, channel: Channel) -> None:
         """Its connection is gone."""
         self.channels.discard(channel)
-        self._deadlines.discard(channel)
+        self._deadlines.discard(channel.patience)
 
     def rejected(self, status: int, duration_seconds: float) -> None:
         """A channel answered a request that no resource had: not valid HTTP, too large, too slow."""

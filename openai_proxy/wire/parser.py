@@ -1,0 +1,130 @@
+"""Requests out of bytes: llhttp, the limits of a head, and our own words for what is wrong."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserInvalidMethodError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
+
+from openai_proxy.config.settings import Limits
+from openai_proxy.wire.fields import Field
+from openai_proxy.wire.heads import Head, Rejected
+
+
+class Handler(Protocol):
+    """Who is told what was parsed."""
+
+    def head_began(self) -> None:
+        """The first byte of a request came."""
+
+    def head_complete(self, head: Head, keep_alive: bool) -> None:
+        """A valid head came; ``keep_alive`` as its version and Connection field say."""
+
+    def body_piece(self, data: bytes) -> None:
+        """Some bytes of the body came. May raise :class:`Rejected`."""
+
+    def message_complete(self) -> None:
+        """The request's last byte came."""
+
+
+class RequestParser:
+    """Tells its handler what it finds, within one ``feed``."""
+
+    def __init__(self, handler: Handler, limits: Limits) -> None:
+        self.in_head = False
+        self._handler = handler
+        self._limits = limits
+        self._target = b""
+        self._fields: list[Field] = []
+        self._head_bytes = 0
+        self._muted = False
+        """Whether llhttp is being told something that no client sent."""
+        self.on_body = handler.body_piece
+        self._parser = HttpRequestParser(self)
+
+    def feed(self, data: bytes, between_requests: bool) -> bytes | None:
+        """Parse. Raises :class:`Rejected` if it is not valid; nothing may be fed after that.
+
+        Where llhttp stops behind a head with an Upgrade field, the bytes behind it are
+        returned: what they are is the handler's to know. Else None.
+        """
+        if between_requests and not self.in_head:
+            # Not at llhttp's own beginning of a message: empty lines may go before that.
+            self._begin_head()
+        self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            return data[upgrade.args[0] :]
+        except HttpParserCallbackError as error:
+            if not isinstance(error.__context__, Rejected):
+                raise
+            raise error.__context__ from None
+        except HttpParserInvalidMethodError:
+            raise Rejected(501, "The proxy does not know this request method.") from None
+        except HttpParserError:
+            raise Rejected(400, "The request is not valid HTTP/1.1.") from None
+        if self.in_head and self._head_bytes > self._limits.header_bytes + self._limits.request_target_bytes:
+            # llhttp gathers an endless field without a word.
+            raise Rejected(431, "The request's header section is too large.")
+        return None
+
+    def read_body_of_upgrade(self, length: int | object) -> None:
+        """Go on with the body behind a head whose upgrade is not taken.
+
+        llhttp takes it for the other protocol's bytes, and would then take it for the next
+        request: a parser that is told the same framing without the Upgrade field does not.
+        """
+        self._parser = HttpRequestParser(self)
+        framing = b"Content-Length: %d" % length if isinstance(length, int) else b"Transfer-Encoding: chunked"
+        self._muted = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % framing)
+        self._muted = False
+
+    def _begin_head(self) -> None:
+        self.in_head = True
+        self._head_bytes = 0
+        self._handler.head_began()
+
+    # llhttp's callbacks: no exception but Rejected may leave them.
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._fields = []
+        if not self.in_head and not self._muted:
+            self._begin_head()
+
+    def on_url(self, piece: bytes) -> None:
+        self._target += piece
+        if len(self._target) > self._limits.request_target_bytes:
+            raise Rejected(414, "The request target is too long.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Behind the head these are trailers, which are dropped (RFC 9112 section 7.1.2).
+        if self.in_head:
+            self._fields.append((name, value))
+            if len(self._fields) > self._limits.header_count:
+                raise Rejected(431, "The request has too many header fields.")
+
+    def on_headers_complete(self) -> None:
+        if self._muted:
+            return
+        parser = self._parser
+        http_version = parser.get_http_version()
+        if http_version not in ("1.1", "1.0"):
+            raise Rejected(505, "The proxy speaks HTTP/1.1.")
+        http11 = http_version == "1.1"
+        head = Head.read(parser.get_method(), self._target, self._fields, http11, self._limits)
+        self.in_head = False
+        # RFC 9112 section 9.3: a proxy does not persist with an HTTP/1.0 client.
+        self._handler.head_complete(head, http11 and parser.should_keep_alive())
+
+    def on_message_complete(self) -> None:
+        if not self._muted:
+            self._handler.message_complete()
