@@ -8,7 +8,6 @@ from typing import Final
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.web.http import RESPONSES
 from twisted.web.iweb import IResponse
 
 from openai_proxy.config.settings import Limits
@@ -21,7 +20,7 @@ from openai_proxy.relay.download import Download
 from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, Failing, failing
 from openai_proxy.relay.tunnel import Tunnel
 from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull
-from openai_proxy.wire.errors import UpstreamError, error_body
+from openai_proxy.wire.errors import UpstreamError, error_body, reason_phrase
 from openai_proxy.wire.fields import Field, Fields, end_to_end, first_of, raw_fields
 from openai_proxy.wire.request import Request
 
@@ -158,7 +157,7 @@ class Exchange:
         if failure.retry_after_seconds is not None:
             fields.append((b"Retry-After", b"%d" % failure.retry_after_seconds))
         body = error_body(failure.message, "server_error", failure.code)
-        request.answer(failure.status, RESPONSES[failure.status], fields, body)
+        request.answer(failure.status, reason_phrase(failure.status), fields, body)
 
     def _client_gone(self) -> None:
         self._ended_by_client()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from twisted.web.http import RESPONSES
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from openai_proxy import __version__
-from openai_proxy.wire.errors import error_body
+from openai_proxy.wire.errors import error_body, reason_phrase
 from openai_proxy.wire.fields import Field
 from openai_proxy.wire.request import Request
 
@@ -31,11 +30,11 @@ class Page(Resource):
     def render(self, request: Request) -> int:
         if request.method not in _READS:
             body = error_body("Only GET is allowed here.", "invalid_request_error", "method_not_allowed")
-            request.answer(405, RESPONSES[405], [JSON, (b"Allow", b"GET, HEAD")], body)
+            request.answer(405, reason_phrase(405), [JSON, (b"Allow", b"GET, HEAD")], body)
             return NOT_DONE_YET
         status, content = self._content()
         fields = [JSON, (b"Cache-Control", b"no-store")]
-        request.answer(status, RESPONSES[status], fields, json.dumps(content).encode() + b"\n")
+        request.answer(status, reason_phrase(status), fields, json.dumps(content).encode() + b"\n")
         return NOT_DONE_YET
 
 
@@ -54,7 +53,7 @@ class NotFound(Resource):
         body = error_body(
             "Unknown path. The proxy's routes are listed at /.", "invalid_request_error", "unknown_url"
         )
-        request.answer(404, RESPONSES[404], [JSON], body)
+        request.answer(404, reason_phrase(404), [JSON], body)
         self._count(404, self._seconds() - request.began)
         return NOT_DONE_YET
 

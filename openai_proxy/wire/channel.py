@@ -148,7 +148,8 @@ class Channel(Protocol):
         if request is None:
             return
         self._reading = None
-        self.patience.within(NEVER)
+        # A request without a body may have been answered already, in the same turn.
+        self.patience.within(NEVER if self._requests else self.limits.keepalive_seconds)
         if request.body is not None:
             self.patience.resume("body")
             request.body.complete()
@@ -287,15 +288,11 @@ class Channel(Protocol):
     # Upgrade.
 
     def _after_upgrade(self, rest: bytes) -> None:
-        """llhttp stopped behind a head with an Upgrade field, its body unread."""
+        """The parser stopped behind a head with an Upgrade field and no body."""
         request = self._requests[-1] if self._requests else None
         if request is not None and request.wants_upgrade and not request.status:
             self._early = [rest] if rest else []
             return
-        body = request.body if request is not None else None
-        if body is not None and not body.is_complete:
-            self._parser.read_body_of_upgrade(body.length)
-            self._reading = request
         if rest:
             self.dataReceived(rest)
 

@@ -1,6 +1,7 @@
 """Our words for what goes wrong with an upstream, and the body that tells a client of it."""
 
 import json
+from http import HTTPStatus
 
 
 class UpstreamError(Exception):
@@ -41,6 +42,11 @@ class Truncated(UpstreamError):
 
 class IdleTimedOut(UpstreamError):
     """No piece of the answer's body came within ``Timeouts.idle_seconds``."""
+
+
+def reason_phrase(status: int) -> bytes:
+    """The phrase of a status that we make (RFC 9110 section 15)."""
+    return HTTPStatus(status).phrase.encode("ascii")
 
 
 def error_body(message: str, type_: str, code: str | None = None, param: str | None = None) -> bytes:

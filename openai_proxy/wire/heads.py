@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from twisted.web.http import RESPONSES
 from twisted.web.iweb import UNKNOWN_LENGTH
 
 from openai_proxy.config.settings import Limits
-from openai_proxy.wire.errors import error_body
+from openai_proxy.wire.errors import error_body, reason_phrase
 from openai_proxy.wire.fields import Field, tokens
 
 _TARGET = re.compile(rb"[\x21-\x22\x24-\x7e]+")
@@ -34,7 +33,7 @@ class Rejected(Exception):
         return (
             b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
             b"x-request-id: %b\r\nConnection: close\r\n\r\n%b"
-        ) % (self.status, RESPONSES[self.status], len(body), request_id, body)
+        ) % (self.status, reason_phrase(self.status), len(body), request_id, body)
 
 
 @dataclass(frozen=True, slots=True)

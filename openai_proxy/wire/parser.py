@@ -33,6 +33,15 @@ class Handler(Protocol):
         """The request's last byte came."""
 
 
+def _rejected(error: HttpParserError, data: bytes) -> BaseException:
+    """What llhttp's error means: our own refusal from within a callback, or one of these."""
+    if isinstance(error, HttpParserCallbackError):
+        return error.__context__ or error
+    if isinstance(error, HttpParserInvalidMethodError) and data[:1].isalpha():
+        return Rejected(501, "The proxy does not know this request method.")
+    return Rejected(400, "The request is not valid HTTP/1.1.")
+
+
 class RequestParser:
     """Tells its handler what it finds, within one ``feed``."""
 
@@ -45,6 +54,7 @@ class RequestParser:
         self._head_bytes = 0
         self._muted = False
         """Whether llhttp is being told something that no client sent."""
+        self._length_behind_upgrade: int | object | None = None
         self.on_body = handler.body_piece
         self._parser = HttpRequestParser(self)
 
@@ -61,31 +71,29 @@ class RequestParser:
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            return data[upgrade.args[0] :]
-        except HttpParserCallbackError as error:
-            if not isinstance(error.__context__, Rejected):
-                raise
-            raise error.__context__ from None
-        except HttpParserInvalidMethodError:
-            raise Rejected(501, "The proxy does not know this request method.") from None
-        except HttpParserError:
-            raise Rejected(400, "The request is not valid HTTP/1.1.") from None
+            return self._behind_upgrade(data[upgrade.args[0] :])
+        except HttpParserError as error:
+            raise _rejected(error, data) from error.__context__
         if self.in_head and self._head_bytes > self._limits.header_bytes + self._limits.request_target_bytes:
             # llhttp gathers an endless field without a word.
             raise Rejected(431, "The request's header section is too large.")
         return None
 
-    def read_body_of_upgrade(self, length: int | object) -> None:
-        """Go on with the body behind a head whose upgrade is not taken.
+    def _behind_upgrade(self, rest: bytes) -> bytes | None:
+        """Go on with the body, if there is one, behind a head with an Upgrade field.
 
         llhttp takes it for the other protocol's bytes, and would then take it for the next
         request: a parser that is told the same framing without the Upgrade field does not.
         """
+        length, self._length_behind_upgrade = self._length_behind_upgrade, None
+        if length is None:
+            return rest
         self._parser = HttpRequestParser(self)
         framing = b"Content-Length: %d" % length if isinstance(length, int) else b"Transfer-Encoding: chunked"
         self._muted = True
         self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % framing)
         self._muted = False
+        return self.feed(rest, between_requests=False) if rest else None
 
     def _begin_head(self) -> None:
         self.in_head = True
@@ -122,9 +130,11 @@ class RequestParser:
         http11 = http_version == "1.1"
         head = Head.read(parser.get_method(), self._target, self._fields, http11, self._limits)
         self.in_head = False
+        if head.length is not None and parser.should_upgrade():
+            self._length_behind_upgrade = head.length
         # RFC 9112 section 9.3: a proxy does not persist with an HTTP/1.0 client.
         self._handler.head_complete(head, http11 and parser.should_keep_alive())
 
     def on_message_complete(self) -> None:
-        if not self._muted:
+        if not self._muted and self._length_behind_upgrade is None:
             self._handler.message_complete()
