@@ -1,0 +1,100 @@
+"""docker-compose.yml and what Prometheus is told: valid, pinned, closed but for three ports."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from openai_proxy.tap import Options
+from tests.support.tools import require_tool
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "docker-compose.yml"
+PROMETHEUS = ROOT / "etc" / "prometheus" / "prometheus.yml"
+SERVICES: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]
+
+
+def interpolated(word: str) -> str:
+    """``word`` as compose reads it where no variable is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word)
+
+
+def test_docker_compose_takes_the_file() -> None:
+    """Docker's own schema finds nothing wrong."""
+    command = (require_tool("docker-compose"), "--file", str(COMPOSE), "config", "--quiet")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_only_the_three_known_ports_are_published() -> None:
+    """The proxy, Prometheus and Grafana are reached from outside, nothing else."""
+    published = {name: service.get("ports") for name, service in SERVICES.items()}
+    assert published == {"proxy": ["8080:8080"], "prometheus": ["9090:9090"], "grafana": ["3000:3000"]}
+    assert not any("network_mode" in service for service in SERVICES.values())
+
+
+def test_every_mount_exists_and_cannot_be_written() -> None:
+    """Docker would make an empty folder of a path that is missing, in silence."""
+    volumes = yaml.safe_load(COMPOSE.read_text())["volumes"]
+    for service in SERVICES.values():
+        for mount in service.get("volumes", ()):
+            source, target, *mode = mount.split(":")
+            assert target.startswith("/")
+            if source.startswith("."):
+                assert any((ROOT / source).iterdir()), source
+                assert mode == ["ro"], mount
+            else:
+                assert source in volumes
+
+
+def test_foreign_images_are_pinned_to_a_release() -> None:
+    """The stack of tomorrow is the one of today."""
+    for service in SERVICES.values():
+        if "build" not in service:
+            assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", service["image"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_a_health_check_and_no_privileges(name: str) -> None:
+    """What waits for it waits for an answer, and it can do nothing that a user could not."""
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == "unless-stopped"
+    waits = service.get("depends_on", {})
+    assert all(wait == {"condition": "service_healthy"} for wait in waits.values())
+    assert waits.keys() <= SERVICES.keys()
+
+
+def test_the_proxy_cannot_write_and_its_command_is_one_it_takes() -> None:
+    """The options of the file exist, and go to OpenAI unless the environment says otherwise."""
+    options = Options()
+    options.parseOptions([interpolated(word) for word in SERVICES["proxy"]["command"]])
+    assert options.settings.upstream == "https://api.openai.com"
+    assert SERVICES["proxy"]["read_only"] is True
+
+
+def test_promtool_takes_the_configuration() -> None:
+    """Prometheus starts with the file that compose mounts."""
+    command = (require_tool("promtool"), "check", "config", str(PROMETHEUS))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_asks_the_proxy_every_five_seconds() -> None:
+    """The target is the service and port of the compose file; Grafana knows the same interval."""
+    settings = yaml.safe_load(PROMETHEUS.read_text())
+    (job,) = settings["scrape_configs"]
+    assert settings["global"]["scrape_interval"] == "5s"
+    assert job["static_configs"] == [{"targets": ["proxy:8080"]}]
+    (source,) = yaml.safe_load((ROOT / "etc/grafana/provisioning/datasources/prometheus.yaml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    assert source["jsonData"]["timeInterval"] == settings["global"]["scrape_interval"]

@@ -1,0 +1,143 @@
+"""The Dockerfile: what can be known of an image without building it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from openai_proxy.tap import Options
+
+ROOT = Path(__file__).parents[2]
+
+
+class Instruction(NamedTuple):
+    """One instruction: its word, and the rest of its lines as one."""
+
+    word: str
+    rest: str
+
+
+def read_dockerfile() -> list[Instruction]:
+    """The instructions, without comments, with continued lines joined."""
+    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    return [Instruction(*line.split(maxsplit=1)) for line in lines if line.strip()]
+
+
+DOCKERFILE = read_dockerfile()
+LAST_STAGE = DOCKERFILE[max(n for n, one in enumerate(DOCKERFILE) if one.word == "FROM") :]
+
+
+def only(word: str) -> str:
+    """The rest of the one such instruction of the image."""
+    (found,) = (one.rest for one in LAST_STAGE if one.word == word)
+    return found
+
+
+def health_check() -> list[str]:
+    """The command that tells whether the image is healthy."""
+    command: list[str] = json.loads(only("HEALTHCHECK").split("CMD", 1)[1])
+    return command
+
+
+@contextmanager
+def server_that_answers(status: int) -> Iterator[int]:
+    """The port of a server on the loopback that answers every GET with ``status``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/healthz" else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_both_stages_stand_on_the_base_that_is_given() -> None:
+    """A virtualenv works where it was made; and no registry's host is in the file."""
+    assert Instruction("ARG", "BASE_IMAGE=python:3.13-slim") == DOCKERFILE[0]
+    bases = [one.rest.split()[0] for one in DOCKERFILE if one.word == "FROM"]
+    assert bases == ["${BASE_IMAGE}"] * 2
+    assert not re.search(
+        r"://|--(extra-)?index-url|--trusted-host", "\n".join(one.rest for one in DOCKERFILE[1:])
+    )
+
+
+def test_nothing_is_installed_that_the_lock_does_not_name() -> None:
+    """pip checks every hash, or has no index to ask."""
+    calls = [
+        call for one in DOCKERFILE if one.word == "RUN" for call in one.rest.split("&&") if "/pip " in call
+    ]
+    assert len(calls) == 4
+    assert all("--require-hashes" in call or "--no-index" in call for call in calls)
+    assert "--requirement requirements/run.txt" in calls[0]
+
+
+def test_what_is_copied_exists_and_is_in_the_build_context() -> None:
+    """.dockerignore lets through all that the file asks for."""
+    let_through = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    for one in DOCKERFILE:
+        if one.word == "COPY" and not one.rest.startswith("--from"):
+            for source in one.rest.split()[:-1]:
+                assert (ROOT / source).exists()
+                assert any(source == allowed or source.startswith(f"{allowed}/") for allowed in let_through)
+
+
+def test_it_is_a_number_that_is_not_root() -> None:
+    """Kubernetes' runAsNonRoot can only judge a number."""
+    user, group = only("USER").split(":")
+    assert int(user) > 0 and int(group) > 0
+
+
+def test_sigterm_reaches_twistd() -> None:
+    """No shell stands between, and the default arguments are ones that it takes."""
+    entry, arguments = json.loads(only("ENTRYPOINT")), json.loads(only("CMD"))
+    assert entry == ["/opt/openai-proxy/bin/twistd", "--nodaemon", "--pidfile=", "openaiproxy"]
+    options = Options()
+    options.parseOptions(arguments)
+    assert options.settings.listen == f"tcp:{only('EXPOSE')}"
+    assert only("STOPSIGNAL") == "SIGTERM"
+
+
+def test_the_plugin_cache_is_made_while_it_can_be_written() -> None:
+    """The virtualenv is root's; its last step is the cache that twistd would otherwise miss."""
+    building = DOCKERFILE[: len(DOCKERFILE) - len(LAST_STAGE)]
+    assert building[-1].word == "RUN"
+    assert "getPlugins(IPlugin)" in building[-1].rest
+    assert not any(one.word == "USER" for one in building)
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
+def test_the_health_check_tells_the_well_from_the_ill(status: int, healthy: bool) -> None:
+    """Its exit status is what /healthz says."""
+    *_, code = health_check()
+    with server_that_answers(status) as port:
+        command = (sys.executable, "-IS", "-c", code.replace("8080", str(port)))
+        done = subprocess.run(command, timeout=30, capture_output=True)
+    assert (done.returncode == 0) is healthy
+
+
+def test_compose_checks_health_as_the_image_does() -> None:
+    """Builders that write OCI images drop HEALTHCHECK, so that compose says it again."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert services["proxy"]["healthcheck"]["test"] == ["CMD", *health_check()]
