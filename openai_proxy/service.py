@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet import endpoints
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
 
@@ -26,6 +29,21 @@ from openai_proxy.web.relay import Relay
 from openai_proxy.web.root import ProxySite
 from openai_proxy.wire.agent import Agent
 from openai_proxy.wire.tls import trust_root_from_file
+
+
+def url_of(address: Any, scheme: str) -> str:
+    """Where clients find a listening port: ``http://127.0.0.1:8080``, or ``unix:/run/proxy``."""
+    if isinstance(address, IPv4Address):
+        return f"{scheme}://{address.host}:{address.port}"
+    if isinstance(address, IPv6Address):
+        return f"{scheme}://[{address.host}]:{address.port}"
+    return f"unix:{os.fsdecode(address.name or b'')}" if isinstance(address, UNIXAddress) else str(address)
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Why listening failed, in the system's words where it has some: ``Address already in use``."""
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
 
 
 class ProxyService(MultiService):
@@ -65,27 +83,23 @@ class ProxyService(MultiService):
         return Target(Provider(name, base_url), TransparentClient(agent))
 
     def privilegedStartService(self) -> None:
-        """Listen; a port that cannot be had ends the daemon with one line."""
+        """Listen; a port that cannot be had ends the daemon with one line and status 1."""
         super().privilegedStartService()
         endpoint = endpoints.serverFromString(self.reactor, self.settings.listen)
-        listening: Deferred[IListeningPort] = endpoint.listen(self.site)
-        listening.addCallbacks(self._listening, self._cannot_listen)
+        failures: list[Failure] = []
+        endpoint.listen(self.site).addCallbacks(self._listening, failures.append)
+        # Twisted's endpoints listen at once. A SystemExit raised in a callback would stay in
+        # the Deferred, and the daemon would run on without a port.
+        for failure in failures:
+            reason = reason_of(failure.value)
+            print(f"openai_proxy: --port {self.settings.listen}: {reason}", file=sys.__stderr__, flush=True)
+            raise SystemExit(1)
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
-        self._log.info(
-            "openai_proxy {version} serves on {address}", version=__version__, address=port.getHost()
-        )
-
-    def _cannot_listen(self, failure: Any) -> None:
-        failure.trap(CannotListenError)
-        error = failure.value
-        print(
-            f"openai_proxy: cannot listen on {self.settings.listen}: {error.socketError}",
-            file=sys.__stderr__,
-            flush=True,
-        )
-        raise SystemExit(1)
+        scheme = "https" if self.settings.listen.startswith("ssl:") else "http"
+        url = url_of(port.getHost(), scheme)
+        self._log.info("openai_proxy {version} serves on {url}", version=__version__, url=url)
 
     async def _close(self) -> None:
         self.site.draining = True

@@ -17,11 +17,20 @@ from openai_proxy.config.settings import Settings, Timeouts
 
 def listen_description(port: str) -> str:
     """A port number, or a Twisted endpoint description, as a description."""
-    if port.isdecimal():
+    if port.isascii() and port.isdecimal():
         if int(port) > 65535:
             raise ValueError(f"{port} is not a port number (0 to 65535)")
         return f"tcp:{port}"
     return port
+
+
+def check_endpoint(reactor: Any, description: str) -> None:
+    """Raise ValueError if Twisted cannot make an endpoint of a description."""
+    try:
+        serverFromString(reactor, description)
+    except Exception as error:
+        # Each kind of endpoint parses its own words, and fails in its own way.
+        raise ValueError(f"--port {description}: not an endpoint description: {error}") from None
 
 
 def upstream_url(url: str) -> str:
@@ -69,6 +78,13 @@ class Options(usage.Options):
         """Print the version and exit."""
         print(f"openai_proxy {__version__}")
         raise SystemExit(0)
+
+    def parseOptions(self, options: Any = None) -> None:
+        """A bad option ends the process with one line; twistd would print all of the usage."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(f"openai_proxy: {error} (twistd openaiproxy --help)") from None
 
     def postOptions(self) -> None:
         """Check every value; the settings are in ``self.settings`` then."""
@@ -120,9 +136,9 @@ def makeService(options: Options) -> IService:
     from openai_proxy.service import ProxyService
 
     try:
-        serverFromString(reactor, options.settings.listen)
+        check_endpoint(reactor, options.settings.listen)
         service = ProxyService(options.settings, reactor)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"openai_proxy: {error}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None
     ExitCleanly(reactor).setServiceParent(service)

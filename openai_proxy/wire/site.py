@@ -21,6 +21,8 @@ from openai_proxy.wire.request import Request
 class Site(ServerSite):
     """The resource tree, and what all of its connections share."""
 
+    noisy = False
+
     def __init__(self, resource: IResource, clock: IReactorTime, limits: Limits) -> None:
         super().__init__(resource, reactor=clock)
         self.clock = clock
