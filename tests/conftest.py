@@ -40,6 +40,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
     return None
 
 
+def pytest_collection_finish() -> None:
+    """Keep what is loaded by now out of the collector: it would be walked once a test."""
+    gc.collect()
+    gc.freeze()
+
+
 def _spin() -> None:
     from twisted.internet import reactor
 

@@ -172,8 +172,9 @@ class Exchange:
         if request.was_rejected:
             self._status = request.status
             self._outcome = Outcome.CLIENT_ERROR
-        elif self._download is not None and self._download.saw_end_of_stream:
-            self._outcome = Outcome.OK
+        elif request.is_whole or (self._download is not None and self._download.saw_end_of_stream):
+            # It has all that it came for, and did not wait for the framing's end.
+            self._outcome = outcome_of_status(self._status)
         else:
             self._status = self._status or CLIENT_CLOSED_REQUEST
             self._outcome = Outcome.CLIENT_DISCONNECT

@@ -17,27 +17,6 @@ JSON: Field = (b"Content-Type", b"application/json")
 _READS = (b"GET", b"HEAD")
 
 
-class Page(Resource):
-    """A line of JSON, made anew for each GET: a status and an object."""
-
-    isLeaf = True
-    streams = True
-
-    def __init__(self, content: Callable[[], tuple[int, dict[str, object]]]) -> None:
-        super().__init__()
-        self._content = content
-
-    def render(self, request: Request) -> int:
-        if request.method not in _READS:
-            body = error_body("Only GET is allowed here.", "invalid_request_error", "method_not_allowed")
-            request.answer(405, reason_phrase(405), [JSON, (b"Allow", b"GET, HEAD")], body)
-            return NOT_DONE_YET
-        status, content = self._content()
-        fields = [JSON, (b"Cache-Control", b"no-store")]
-        request.answer(status, reason_phrase(status), fields, json.dumps(content).encode() + b"\n")
-        return NOT_DONE_YET
-
-
 class NotFound(Resource):
     """404 in OpenAI's form for every path that no route has."""
 
@@ -55,6 +34,30 @@ class NotFound(Resource):
         )
         request.answer(404, reason_phrase(404), [JSON], body)
         self._count(404, self._seconds() - request.began)
+        return NOT_DONE_YET
+
+
+class Page(Resource):
+    """A line of JSON, made anew for each GET: a status and an object."""
+
+    streams = True
+
+    def __init__(self, content: Callable[[], tuple[int, dict[str, object]]], not_found: NotFound) -> None:
+        super().__init__()
+        self._content = content
+        self._not_found = not_found
+
+    def getChild(self, path: bytes, request: Request) -> NotFound:
+        return self._not_found
+
+    def render(self, request: Request) -> int:
+        if request.method not in _READS:
+            body = error_body("Only GET is allowed here.", "invalid_request_error", "method_not_allowed")
+            request.answer(405, reason_phrase(405), [JSON, (b"Allow", b"GET, HEAD")], body)
+            return NOT_DONE_YET
+        status, content = self._content()
+        fields = [JSON, (b"Cache-Control", b"no-store")]
+        request.answer(status, reason_phrase(status), fields, json.dumps(content).encode() + b"\n")
         return NOT_DONE_YET
 
 

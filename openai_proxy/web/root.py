@@ -29,18 +29,19 @@ class ProxySite(Site):
     """The site of the daemon: what its channels refuse is counted too."""
 
     def __init__(self, clock: IReactorTime, limits: Limits, sink: Sink) -> None:
-        self.root = Root(NotFound(sink.request_refused, clock.seconds))
+        self._not_found = NotFound(sink.request_refused, clock.seconds)
+        self.root = Root(self._not_found)
         super().__init__(self.root, clock, limits)
         self._sink = sink
-        self.root.putChild(b"healthz", Page(lambda: (200, {"status": "ok"})))
-        self.root.putChild(b"readyz", Page(self._ready))
+        self.root.putChild(b"healthz", Page(lambda: (200, {"status": "ok"}), self._not_found))
+        self.root.putChild(b"readyz", Page(self._ready, self._not_found))
 
     def add(self, routes: Mapping[bytes, IResource]) -> None:
         """Put resources below the root, and list their paths at ``/``."""
         for segment, resource in routes.items():
             self.root.putChild(segment, resource)
         paths = sorted(f"/{segment.decode()}" for segment in self.root.listStaticNames())
-        self.root.putChild(b"", Page(lambda: (200, about(paths))))
+        self.root.putChild(b"", Page(lambda: (200, about(paths)), self._not_found))
 
     def _ready(self) -> tuple[int, dict[str, object]]:
         return (503, {"status": "draining"}) if self.draining else (200, {"status": "ok"})

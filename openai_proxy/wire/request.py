@@ -227,6 +227,11 @@ class Request(ServerRequest):
         self.channel.request_done(self)
         return True
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every byte that its Content-Length promised was sent."""
+        return self._length is not None and self.sent_bytes == self._length
+
     def abort(self) -> None:
         """Cut the connection, so that an answer that has no end does not seem to have one."""
         if not self._gone:

@@ -73,7 +73,11 @@ class Client:
         self.clock = Clock()
         resource = handle if isinstance(handle, Resource) else Streaming(handle)
         self.site = CountingSite(resource, self.clock, limits or Limits())
-        self.channel: Channel = self.site.buildProtocol(None)
+        self.connect(self.site)
+
+    def connect(self, site: Site) -> None:
+        """Have a new connection, to ``site``."""
+        self.channel: Channel = site.buildProtocol(None)
         self.transport = HalfTransport()
         self.channel.makeConnection(self.transport)
 
@@ -89,6 +93,10 @@ class Client:
     def leave(self) -> None:
         self.channel.connectionLost(Failure(ConnectionDone()))
         self.settle()
+
+    def is_open(self) -> bool:
+        """Whether the channel has neither closed nor cut the connection."""
+        return not (self.transport.disconnecting or self.transport.aborted)
 
     @property
     def received(self) -> bytes:

@@ -45,15 +45,14 @@ class Rig(Client):
 
     def __init__(self, base_url: bytes = b"http://up") -> None:
         super().__init__(Resource())
+        self.leave()
         self.metrics = Metrics(new_registry())
-        self.site: ProxySite = ProxySite(self.clock, Limits(), self.metrics)
+        self.tree = ProxySite(self.clock, Limits(), self.metrics)
         self.agent = Recorder()
-        around = Surroundings(self.clock, self.metrics, self.site.held_bodies, Limits())
+        around = Surroundings(self.clock, self.metrics, self.tree.held_bodies, Limits())
         target = Target(Provider("openai", base_url), TransparentClient(self.agent))
-        self.site.add({b"openai": Relay(target, b"/openai", around), b"v1": Relay(target, b"", around)})
-        self.channel = self.site.buildProtocol(None)
-        self.transport = type(self.transport)()
-        self.channel.makeConnection(self.transport)
+        self.tree.add({b"openai": Relay(target, b"/openai", around), b"v1": Relay(target, b"", around)})
+        self.connect(self.tree)
 
     def get(self, path: bytes, method: bytes = b"GET") -> tuple[int, bytes]:
         self.send(b"%b %b HTTP/1.1\r\nHost: x\r\n\r\n" % (method, path))
@@ -82,12 +81,14 @@ def test_health_and_readiness() -> None:
     assert rig.get(b"/healthz", b"HEAD") == (200, b"")
     assert rig.get(b"/healthz", b"POST")[0] == 405
     assert rig.get(b"/readyz")[0] == 200
-    rig.site.draining = True
+    rig.tree.draining = True
     assert rig.get(b"/readyz")[0] == 503
     rig.done()
 
 
-@pytest.mark.parametrize("path", [b"/nope", b"/v2/x", b"/V1/x", b"/%76%31/x", b"//v1/x", b"/openaix/v1"])
+@pytest.mark.parametrize(
+    "path", [b"/nope", b"/v2/x", b"/V1/x", b"/%76%31/x", b"//v1/x", b"/openaix/v1", b"/healthz/x"]
+)
 def test_unknown_paths_are_counted_404s(path: bytes) -> None:
     """OpenAI's error form, and one count without provider or model."""
     rig = Rig()

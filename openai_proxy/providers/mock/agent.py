@@ -103,7 +103,7 @@ class MockAgent:
 def _read(producer: IBodyProducer, body: _Body) -> Deferred[None]:
     """Fires when ``producer`` has written all to ``body``; cancelling it stops the producer."""
     # A Deferred of our own: that of a stopped producer never fires (IBodyProducer.startProducing).
-    read: Deferred[None] = Deferred(lambda _: producer.stopProducing())  # type: ignore[no-untyped-call]
+    read: Deferred[None] = Deferred(lambda _: producer.stopProducing())
 
     def ended(result: Any) -> None:
         if not read.called:

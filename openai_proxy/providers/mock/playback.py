@@ -73,7 +73,7 @@ class Playback:
         assert protocol is not None
         if piece is None:
             self._stopped = True
-            protocol.connectionLost(Failure(self._end))  # type: ignore[no-untyped-call]
+            protocol.connectionLost(Failure(self._end))
             return
         ahead = self._ahead = next(self._pieces, None)
         # Before the delivery: a protocol that stops us in dataReceived must find the call.
