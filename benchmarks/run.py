@@ -53,8 +53,8 @@ class Run:
                 if daemon := self._start(stack, peer, "loads"):
                     daemons[name] = daemon
             self._loads(daemons)
-            if "transfer" in self._options.scenarios:
-                self._transfers(daemons)
+        if "transfer" in self._options.scenarios:
+            self._transfers()
         if "streams" in self._options.scenarios:
             self._streams()
         if "scrape" in self._options.scenarios:
@@ -100,13 +100,19 @@ class Run:
                     measured = scenarios.loads(daemon, self._options.seconds, names)
                 self.results[name].rounds.append(measured)
 
-    def _transfers(self, daemons: dict[str, Daemon]) -> None:
-        for name, daemon in daemons.items():
-            if name == DIRECT or self._peers[name].files:
-                say(f"{self._options.megabytes} MB up and down: {name}")
-                with self._guarded(name):
-                    length = self._options.megabytes * MEBIBYTE
-                    self.results[name].transfers = transfer(LOOPBACK, daemon.port, length, daemon.tree)
+    def _transfers(self) -> None:
+        self._transfer(DIRECT, self._direct)
+        for name, peer in self._peers.items():
+            if peer.files:
+                with self._alone(peer, "transfer") as daemon:
+                    if daemon:
+                        self._transfer(name, daemon)
+
+    def _transfer(self, name: str, daemon: Daemon) -> None:
+        say(f"{self._options.megabytes} MiB up and down: {name}")
+        with self._guarded(name):
+            length = self._options.megabytes * MEBIBYTE
+            self.results[name].transfers = transfer(LOOPBACK, daemon.port, length, daemon.tree)
 
     def _streams(self) -> None:
         self._hold(DIRECT, self._direct, self._options.streams)
