@@ -12,6 +12,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IAgent
@@ -106,6 +107,9 @@ class ProxyService(MultiService):
         if self.port is not None:
             await maybeDeferred(self.port.stopListening)
         self.site.abort_all()
+        # A transport aborts in the next turn. Without it the process's exit would close the
+        # sockets, and an answer without a length would seem to have ended.
+        await deferLater(self.reactor, 0)
         await self.agent.close()
 
     def stopService(self) -> Deferred[None]:
