@@ -1,0 +1,184 @@
+"""One request of the client and its answer, on whichever connection it gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IProtocol, IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer, IResponse
+from zope.interface import implementer
+
+from openai_proxy.wire.deadlines import NEVER
+from openai_proxy.wire.errors import ConnectTimedOut
+from openai_proxy.wire.response import Response, Timings
+
+if TYPE_CHECKING:
+    from openai_proxy.wire.connection import ClientConnection
+    from openai_proxy.wire.dial import Dial
+    from openai_proxy.wire.pool import Pool
+    from openai_proxy.wire.tunnel import Tunnel
+
+_log = Logger()
+STOPPED = Failure(CancelledError("stopped by its reader"))
+_REUSED = Timings(reused=True)
+
+
+@implementer(IPushProducer)
+class Call:
+    """From the pool's queue to the answer's last byte; the transport of the body's reader.
+
+    It ends once: by the Deferred's errback, or by the reader's ``connectionLost``.
+    """
+
+    flushes_reader = True
+
+    __slots__ = (
+        "_end",
+        "_paused",
+        "_pieces",
+        "_pool",
+        "_reader",
+        "_stopped",
+        "connect_seconds",
+        "connection",
+        "deadline",
+        "deferred",
+        "dial",
+        "disconnecting",
+        "head",
+        "headless",
+        "producer",
+        "queued_at",
+        "repeated",
+        "response",
+        "transport",
+        "upgrade",
+        "wait_seconds",
+    )
+
+    def __init__(
+        self, pool: Pool, head: bytes, headless: bool, producer: IBodyProducer | None, upgrade: bool
+    ) -> None:
+        self._pool = pool
+        self.head = head
+        self.headless = headless
+        """A HEAD request: its answer has no body."""
+        self.producer = producer
+        self.upgrade = upgrade
+        self.deferred: Deferred[IResponse] = Deferred(self._cancelled)
+        self.response: Response | None = None
+        self.transport: Tunnel | None = None
+        """What its reader writes to, after a 101."""
+        self.connection: ClientConnection | None = None
+        self.dial: Dial | None = None
+        self.repeated = False
+        self.queued_at = 0.0
+        self.wait_seconds = 0.0
+        self.connect_seconds = 0.0
+        self.deadline = NEVER
+        self.disconnecting = False
+        self._reader: IProtocol | None = None
+        self._pieces: list[bytes] | None = None
+        self._paused = False
+        self._stopped = False
+        self._end: Failure | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent a second time, when nothing of an answer came."""
+        if self.repeated:
+            return False
+        return self.producer is None or bool(getattr(self.producer, "restartable", False))
+
+    @property
+    def unread(self) -> bool:
+        """Nobody has asked for the body yet."""
+        return self._reader is None
+
+    @property
+    def paused(self) -> bool:
+        """The reader wants no more for now."""
+        return self._paused
+
+    def answered(self, response: Response, reused: bool) -> None:
+        """The answer's head is here."""
+        if reused and not self.wait_seconds:
+            response.timings = _REUSED
+        else:
+            response.timings = Timings(reused, self.wait_seconds, self.connect_seconds)
+        self.response = response
+        self.deferred.callback(response)
+
+    def keep(self, piece: bytes) -> None:
+        """A piece of the body that came before its reader; the rest of one read at the most."""
+        if self._pieces is None:
+            self._pieces = []
+        self._pieces.append(piece)
+
+    def deliver(self, reader: IProtocol) -> None:
+        """``Response.deliverBody``: now, or where the body has ended already, all at once."""
+        if self._reader is not None:
+            raise RuntimeError("deliverBody was called before")
+        self._reader = reader
+        reader.makeConnection(self.transport or self)  # type: ignore[arg-type]
+        pieces, self._pieces = self._pieces, None
+        for piece in pieces or ():
+            if self._stopped:
+                break
+            reader.dataReceived(piece)
+        if self._end is not None:
+            reader.connectionLost(STOPPED if self._stopped else self._end)
+        elif self.connection is not None:
+            self.connection.reader_is_here(reader)
+
+    def end(self, failure: Failure) -> None:
+        """Tell whoever waits for it that it is over."""
+        self.connection = None
+        if self.response is None:
+            if not self.deferred.called:
+                self.deferred.errback(failure)
+            return
+        if self._end is not None:
+            return
+        self._end = failure
+        if self._reader is not None:
+            try:
+                self._reader.connectionLost(failure)
+            except Exception:
+                # It may run in the connection's own reading: a raise would cost the
+                # connection, which may be at work for another call.
+                _log.failure("the reader of a body failed at its end")
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+        if self.connection is not None:
+            self.connection.pause()
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        if self.connection is not None:
+            self.connection.resume()
+
+    def stopProducing(self) -> None:
+        """Abort; the reader's ``connectionLost`` follows when the connection is gone."""
+        self._stopped = True
+        if self.connection is not None:
+            self.connection.stop()
+
+    loseConnection = abortConnection = stopProducing
+
+    def deadline_passed(self, now: float) -> None:
+        """It waited in the queue for too long."""
+        self._pool.leave_queue(self)
+        self.end(Failure(ConnectTimedOut("no connection became free in time")))
+
+    def _cancelled(self, _: Deferred[IResponse]) -> None:
+        if self.connection is not None:
+            self.connection.stop()
+        elif self.dial is not None:
+            self.dial.cancel()
+        else:
+            self._pool.leave_queue(self)

@@ -1,0 +1,458 @@
+"""A client connection: one request at a time, its answer parsed by llhttp and checked."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserUpgrade,
+    HttpResponseParser,
+)
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHandshakeListener, IProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import UNKNOWN_LENGTH
+from zope.interface import implementer
+
+from openai_proxy.wire.answer import MAX_HEAD_BYTES, MAX_INTERIM, Head, head_bytes, reuse_seconds
+from openai_proxy.wire.call import STOPPED, Call
+from openai_proxy.wire.deadlines import NEVER
+from openai_proxy.wire.errors import (
+    ConnectionClosed,
+    HeadTimedOut,
+    IdleTimedOut,
+    InvalidResponse,
+    Truncated,
+)
+from openai_proxy.wire.fields import Field, Fields
+from openai_proxy.wire.response import Response
+from openai_proxy.wire.tunnel import Tunnel
+from openai_proxy.wire.upload import Upload
+
+if TYPE_CHECKING:
+    from openai_proxy.wire.dial import Dial
+    from openai_proxy.wire.pool import Pool
+
+_log = Logger()
+
+IDLE, HEAD, BODY, DONE, SWITCHING, TUNNEL, CLOSING, DEAD = range(8)
+"""Unused; sent and waiting; in the body; all of it parsed; 101 parsed; after a 101;
+``loseConnection`` called; aborted or lost."""
+
+_CLOSING_SECONDS = 5.0
+_LINGERING_LINE_ENDS = (b"\r", b"\n\n", b"\n\r\n\r\n")
+"""llhttp swallows line ends after an answer, without a word."""
+
+_RESPONSE_DONE = Failure(ResponseDone())
+_ENDED_BY_CLOSE = Failure(PotentialDataLoss())
+
+
+def _ignore(piece: bytes) -> None:
+    """Where pieces go that nobody wants any more."""
+
+
+@implementer(IHandshakeListener)
+class ClientConnection(Protocol):
+    """A connection of a pool. It belongs to its dial until it is ready, then to a call or to
+    the pool's idle ones; ``pool.lost`` is told when it is gone.
+    """
+
+    __slots__ = (
+        "_call",
+        "_feed",
+        "_fields",
+        "_length",
+        "_interim",
+        "_keep_seconds",
+        "_last",
+        "_paused",
+        "_parser",
+        "_parser_done",
+        "_phrase",
+        "_poll",
+        "_pool",
+        "_reused",
+        "_seconds",
+        "_sink",
+        "_state",
+        "_surplus",
+        "_to_close",
+        "_unproductive",
+        "_upload",
+        "_waits_for_body",
+        "deadline",
+        "dial",
+    )
+
+    transport: Any
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._seconds = pool.reactor.seconds
+        self.dial: Dial | None = None
+        self.deadline = NEVER
+        self._state = IDLE
+        self._call: Call | None = None
+        self._upload: Upload | None = None
+        self._reused = False
+        self._paused = False
+        self._sink: Callable[[bytes], None] = _ignore
+        self._fields: list[Field] = []
+        self._phrase = b""
+        self._last = b""
+        self._unproductive = 0
+        self._interim = 0
+        self._keep_seconds = 0.0
+        self._length: int | None = None
+        self._to_close = False
+        self._surplus = False
+        self._waits_for_body = False
+        self._poll: select.poll | None = None
+        self._new_parser()
+
+    def _new_parser(self) -> None:
+        self._parser = HttpResponseParser(self)
+        self._feed = self._parser.feed_data
+        self._parser_done = False
+
+    # The pool's side.
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        self._poll = select.poll()
+        self._poll.register(self.transport.fileno(), select.POLLIN)
+
+    def handshakeCompleted(self) -> None:
+        if self.dial is not None:
+            self.dial.ready()
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing waits in the socket: neither a close nor bytes that nobody asked for.
+
+        The reactor may not have come to it yet; such bytes would be the next call's answer.
+        """
+        assert self._poll is not None
+        return not self._poll.poll(0)
+
+    def send(self, call: Call, reused: bool) -> None:
+        """Begin ``call`` on this connection."""
+        self._call = call
+        call.connection = self
+        call.dial = None
+        self._reused = reused
+        self._state = HEAD
+        self._unproductive = 0
+        self._interim = 0
+        self._last = b""
+        self._sink = call.keep
+        self.deadline = self._seconds() + self._pool.timeouts.head_seconds
+        producer = call.producer
+        if producer is None:
+            self.transport.write(call.head)
+        else:
+            upload = self._upload = Upload(self.transport, producer, self._upload_failed)
+            upload.start(call.head)
+
+    def close(self) -> None:
+        """End it in good manners; aborted if that takes too long."""
+        if self._state < CLOSING:
+            self._state = CLOSING
+            self.deadline = self._seconds() + _CLOSING_SECONDS
+            self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """End it at once; what it was at work on is not told."""
+        if self._state == DEAD:
+            return
+        self._state = DEAD
+        self._sink = _ignore
+        self.deadline = NEVER
+        if self._upload is not None:
+            self._upload.stopProducing()
+        self.transport.abortConnection()
+
+    def fail(self, error: Exception | Failure) -> None:
+        """Abort, and end the call with ``error``."""
+        call, self._call = self._call, None
+        self.abort()
+        if call is not None:
+            call.end(error if isinstance(error, Failure) else Failure(error))
+
+    def _upload_failed(self, failure: Failure) -> None:
+        self.fail(failure)
+
+    # The call's side.
+
+    def stop(self) -> None:
+        """Abort; the call is told when the connection is gone."""
+        self.abort()
+
+    def pause(self) -> None:
+        if self._state == BODY or self._state == TUNNEL:
+            self.deadline = NEVER
+            if not self._paused:
+                self._paused = True
+                self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        if self._paused and (self._state == BODY or self._state == TUNNEL):
+            self._paused = False
+            self.transport.resumeProducing()
+            self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+
+    def reader_is_here(self, reader: IProtocol) -> None:
+        """From now on the pieces go straight to ``reader``."""
+        assert self._call is not None
+        if self._state == BODY or self._state == TUNNEL:
+            self._sink = reader.dataReceived
+        if not self._call.paused:
+            self.resume()
+
+    def active(self) -> None:
+        """Something was written into a tunnel: it is not idle."""
+        if not self._paused and self._state == TUNNEL:
+            self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+
+    # The socket's side.
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._state in (HEAD, BODY):
+            self._unproductive += len(data)
+            try:
+                self._feed(data)
+            except (HttpParserError, HttpParserUpgrade) as stopped:
+                self._parser_stopped(stopped, data)
+            if self._state == DONE:
+                self._finish(data)
+            else:
+                self._wait()
+        else:
+            self._unparsed(data)
+
+    def _unparsed(self, data: bytes) -> None:
+        if self._state == TUNNEL:
+            if not self._paused:
+                self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+            self._sink(data)
+        elif self._state == IDLE:
+            # An answer to nothing: it must never be taken for the next call's.
+            self.abort()
+
+    def _wait(self) -> None:
+        """Between two reads, with the answer not whole."""
+        if self._state > BODY:
+            return
+        if self._unproductive > MAX_HEAD_BYTES:
+            self.fail(InvalidResponse("too many bytes without an answer's head or data"))
+        elif self._state == BODY:
+            assert self._call is not None
+            if self._call.unread:
+                self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+                if not self._paused:
+                    self._paused = True
+                    self.transport.pauseProducing()
+            elif not self._paused:
+                self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+
+    def _parser_stopped(self, stopped: Exception, data: bytes) -> None:
+        if isinstance(stopped, HttpParserCallbackError):
+            # Somebody's code raised, most likely the reader's dataReceived.
+            failure = Failure(stopped.__context__ or stopped)
+            _log.failure("a callback of the parser failed", failure)
+            self.fail(failure)
+        elif isinstance(stopped, HttpParserUpgrade) and self._state == SWITCHING:
+            self._switch(data[stopped.args[0] :])
+        elif self._state == DONE:
+            self._surplus = True
+        elif self._state != DEAD:
+            self.fail(InvalidResponse("not a valid HTTP/1.1 answer"))
+
+    def _finish(self, data: bytes) -> None:
+        """The answer is whole: the connection goes back to the pool, or away."""
+        call, self._call = self._call, None
+        upload, self._upload = self._upload, None
+        assert call is not None
+        self._sink = _ignore
+        if not self._reused:
+            self._pool.remember_session(self.transport)
+        if (
+            self._keep_seconds > 0
+            and not self._surplus
+            and (upload is None or upload.ended)
+            and not self._line_ends_left(data)
+        ):
+            if self._paused:
+                self._paused = False
+                self.transport.resumeProducing()
+            if call.headless and not self._parser_done:
+                self._new_parser()
+            self._parser_done = False
+            self._state = IDLE
+            self.deadline = self._seconds() + self._keep_seconds
+            self._pool.release(self)
+        elif upload is not None and not upload.ended:
+            upload.stopProducing()
+            self.abort()
+        else:
+            self.close()
+        call.end(_RESPONSE_DONE)
+
+    def _line_ends_left(self, data: bytes) -> bool:
+        if self._length and self._last:
+            return data[-1:] in b"\r\n" and not data.endswith(self._last)
+        return data.endswith(_LINGERING_LINE_ENDS)
+
+    # llhttp's side. It goes on calling after an abort: the state says who still listens.
+
+    def on_message_begin(self) -> None:
+        if self._state == DONE:
+            self._surplus = True
+            self._sink = _ignore
+
+    def on_status(self, phrase: bytes) -> None:
+        self._phrase += phrase
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        fields, self._fields = self._fields, []
+        phrase, self._phrase = self._phrase, b""
+        call = self._call
+        if call is None or self._state != HEAD:
+            return
+        parser = self._parser
+        code = parser.get_status_code()
+        if 100 <= code < 200 and code != 101:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                self.fail(InvalidResponse("too many interim answers"))
+            return
+        head = Head(code, phrase, fields, parser, call.headless)
+        if self._unproductive > MAX_HEAD_BYTES and head_bytes(fields) > MAX_HEAD_BYTES:
+            head.fault = "the head is too large"
+        if head.fault is not None:
+            self.fail(InvalidResponse(head.fault))
+        elif code == 101:
+            self._switching(call, head)
+        else:
+            self._answered(call, head)
+
+    def _answered(self, call: Call, head: Head) -> None:
+        self._state = BODY
+        self._unproductive = 0
+        self._surplus = False
+        self._length = head.length
+        self._to_close = head.to_close
+        self._keep_seconds = reuse_seconds(head, self._pool.timeouts.pool_idle_seconds)
+        length = UNKNOWN_LENGTH if head.length is None else head.length
+        call.answered(
+            Response(
+                head.code, head.phrase, Fields(raw=head.fields), call.deliver, length, version=head.version
+            ),
+            self._reused,
+        )
+        if call.headless and self._state == BODY:
+            # llhttp does not know that the request was HEAD, and waits for a body.
+            self._state = DONE
+            self._sink = self._unwanted
+            self._waits_for_body = head.awaited
+
+    def _unwanted(self, piece: bytes) -> None:
+        self._surplus = True
+
+    def on_body(self, piece: bytes) -> None:
+        self._unproductive = 0
+        self._last = piece
+        self._sink(piece)
+
+    def on_message_complete(self) -> None:
+        if self._state == BODY:
+            self._state = DONE
+        elif self._state == DONE:
+            # After a HEAD: llhttp has waited for no body, or one has come.
+            self._parser_done = True
+            if self._waits_for_body:
+                self._surplus = True
+
+    # After a 101.
+
+    def _switching(self, call: Call, head: Head) -> None:
+        if not call.upgrade or not self._parser.should_upgrade():
+            self.fail(InvalidResponse("101 without being asked"))
+        elif self._upload is not None and not self._upload.ended:
+            self.fail(InvalidResponse("101 before the request was sent"))
+        else:
+            self._state = SWITCHING
+            self._fields = head.fields
+            self._phrase = head.phrase
+
+    def _switch(self, rest: bytes) -> None:
+        call = self._call
+        assert call is not None
+        self._state = TUNNEL
+        self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+        fields, self._fields = self._fields, []
+        phrase, self._phrase = self._phrase, b""
+        call.transport = Tunnel(self.transport, call, self.active)
+        response = Response(101, phrase, Fields(raw=fields), call.deliver)
+        if rest:
+            call.keep(rest)
+        call.answered(response, self._reused)
+        if call.unread and self._state == TUNNEL:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    # The end.
+
+    def deadline_passed(self, now: float) -> None:
+        """Late, for whatever it waits for now."""
+        self.deadline = NEVER
+        if self._state == IDLE:
+            self._pool.expire(self)
+        elif self._state == HEAD:
+            self.fail(HeadTimedOut("no answer's head in time"))
+        elif self._state == CLOSING:
+            self.abort()
+        else:
+            self.fail(IdleTimedOut("no piece of the answer's body in time"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        state, self._state = self._state, DEAD
+        self.deadline = NEVER
+        self._sink = _ignore
+        call, self._call = self._call, None
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.stopProducing()
+        dial, self.dial = self.dial, None
+        if dial is not None:
+            dial.lost()
+            return
+        again = self._again(state, call)
+        self._pool.lost(self, again)
+        if call is not None and again is None:
+            call.end(self._reason(state, reason))
+
+    def _again(self, state: int, call: Call | None) -> Call | None:
+        if call is None or state != HEAD or not self._reused or self._unproductive or self._interim:
+            return None
+        return call if call.repeatable else None
+
+    def _reason(self, state: int, reason: Failure) -> Failure:
+        if state == DEAD:
+            return STOPPED
+        if state in (HEAD, SWITCHING):
+            return Failure(ConnectionClosed("the connection was closed before the answer's head was whole"))
+        if (state == TUNNEL or self._to_close) and reason.check(ConnectionDone) is not None:
+            return _ENDED_BY_CLOSE
+        return Failure(Truncated("the answer was cut off"))
