@@ -139,10 +139,18 @@ class Daemon:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
+    def forget_peak(self) -> int:
+        """Begin a new peak; the bytes of memory that it has now (VmRSS of proc(5))."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        return self._memory("VmRSS:")
+
     def peak_bytes(self) -> int:
-        """The most memory that it ever had (VmHWM of proc(5))."""
+        """The most memory that it had since :meth:`forget_peak` (VmHWM)."""
+        return self._memory("VmHWM:")
+
+    def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        return int(status.partition(name)[2].split()[0]) * 1024
 
     def __enter__(self) -> Daemon:
         return self
