@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from httptools import (
-    HttpParserCallbackError,
-    HttpParserError,
-    HttpParserUpgrade,
-    HttpResponseParser,
-)
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IProtocol
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface import implementer
 
-from openai_proxy.wire.answer import MAX_HEAD_BYTES, MAX_INTERIM, Head, head_bytes, reuse_seconds
+from openai_proxy.wire.answer import MAX_HEAD_BYTES
+from openai_proxy.wire.answer_reader import (
+    BODY,
+    CLOSING,
+    DEAD,
+    DONE,
+    HEAD,
+    IDLE,
+    SWITCHING,
+    TUNNEL,
+    AnswerReader,
+    ignore,
+)
 from openai_proxy.wire.call import STOPPED, Call
 from openai_proxy.wire.deadlines import NEVER
 from openai_proxy.wire.errors import (
@@ -32,10 +37,7 @@ from openai_proxy.wire.errors import (
     InvalidResponse,
     Truncated,
 )
-from openai_proxy.wire.fields import Field, Fields
-from openai_proxy.wire.response import Response
-from openai_proxy.wire.tunnel import Tunnel
-from openai_proxy.wire.upload import Upload
+from openai_proxy.wire.upload import Upload, write_now
 
 if TYPE_CHECKING:
     from openai_proxy.wire.dial import Dial
@@ -43,85 +45,23 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-IDLE, HEAD, BODY, DONE, SWITCHING, TUNNEL, CLOSING, DEAD = range(8)
-"""Unused; sent and waiting; in the body; all of it parsed; 101 parsed; after a 101;
-``loseConnection`` called; aborted or lost."""
-
 _CLOSING_SECONDS = 5.0
-_LINGERING_LINE_ENDS = (b"\r", b"\n\n", b"\n\r\n\r\n")
-"""llhttp swallows line ends after an answer, without a word."""
-
 _RESPONSE_DONE = Failure(ResponseDone())
 _ENDED_BY_CLOSE = Failure(PotentialDataLoss())
 
 
-def _ignore(piece: bytes) -> None:
-    """Where pieces go that nobody wants any more."""
-
-
 @implementer(IHandshakeListener)
-class ClientConnection(Protocol):
+class ClientConnection(AnswerReader):
     """A connection of a pool. It belongs to its dial until it is ready, then to a call or to
     the pool's idle ones; ``pool.lost`` is told when it is gone.
     """
 
-    __slots__ = (
-        "_call",
-        "_feed",
-        "_fields",
-        "_length",
-        "_interim",
-        "_keep_seconds",
-        "_last",
-        "_paused",
-        "_parser",
-        "_parser_done",
-        "_phrase",
-        "_poll",
-        "_pool",
-        "_reused",
-        "_seconds",
-        "_sink",
-        "_state",
-        "_surplus",
-        "_to_close",
-        "_unproductive",
-        "_upload",
-        "_waits_for_body",
-        "deadline",
-        "dial",
-    )
-
-    transport: Any
+    __slots__ = ("_poll", "dial")
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._seconds = pool.reactor.seconds
+        super().__init__(pool)
         self.dial: Dial | None = None
-        self.deadline = NEVER
-        self._state = IDLE
-        self._call: Call | None = None
-        self._upload: Upload | None = None
-        self._reused = False
-        self._paused = False
-        self._sink: Callable[[bytes], None] = _ignore
-        self._fields: list[Field] = []
-        self._phrase = b""
-        self._last = b""
-        self._unproductive = 0
-        self._interim = 0
-        self._keep_seconds = 0.0
-        self._length: int | None = None
-        self._to_close = False
-        self._surplus = False
-        self._waits_for_body = False
         self._poll: select.poll | None = None
-        self._new_parser()
-
-    def _new_parser(self) -> None:
-        self._parser = HttpResponseParser(self)
-        self._feed = self._parser.feed_data
-        self._parser_done = False
 
     # The pool's side.
 
@@ -141,7 +81,7 @@ class ClientConnection(Protocol):
         The reactor may not have come to it yet; such bytes would be the next call's answer.
         """
         assert self._poll is not None
-        return not self._poll.poll(0)
+        return self._state == IDLE and not self._poll.poll(0)
 
     def send(self, call: Call, reused: bool) -> None:
         """Begin ``call`` on this connection."""
@@ -157,9 +97,9 @@ class ClientConnection(Protocol):
         self.deadline = self._seconds() + self._pool.timeouts.head_seconds
         producer = call.producer
         if producer is None:
-            self.transport.write(call.head)
+            write_now(self.transport, call.head)
         else:
-            upload = self._upload = Upload(self.transport, producer, self._upload_failed)
+            upload = self._upload = Upload(self.transport, producer, self.fail)
             upload.start(call.head)
 
     def close(self) -> None:
@@ -174,7 +114,7 @@ class ClientConnection(Protocol):
         if self._state == DEAD:
             return
         self._state = DEAD
-        self._sink = _ignore
+        self._sink = ignore
         self.deadline = NEVER
         if self._upload is not None:
             self._upload.stopProducing()
@@ -186,9 +126,6 @@ class ClientConnection(Protocol):
         self.abort()
         if call is not None:
             call.end(error if isinstance(error, Failure) else Failure(error))
-
-    def _upload_failed(self, failure: Failure) -> None:
-        self.fail(failure)
 
     # The call's side.
 
@@ -217,15 +154,10 @@ class ClientConnection(Protocol):
         if not self._call.paused:
             self.resume()
 
-    def active(self) -> None:
-        """Something was written into a tunnel: it is not idle."""
-        if not self._paused and self._state == TUNNEL:
-            self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
-
     # The socket's side.
 
     def dataReceived(self, data: bytes) -> None:
-        if self._state in (HEAD, BODY):
+        if IDLE < self._state < DONE:
             self._unproductive += len(data)
             try:
                 self._feed(data)
@@ -281,7 +213,9 @@ class ClientConnection(Protocol):
         call, self._call = self._call, None
         upload, self._upload = self._upload, None
         assert call is not None
-        self._sink = _ignore
+        # From here on the connection may be another call's: this one must not stop it.
+        call.connection = None
+        self._sink = ignore
         if not self._reused:
             self._pool.remember_session(self.transport)
         if (
@@ -306,112 +240,6 @@ class ClientConnection(Protocol):
             self.close()
         call.end(_RESPONSE_DONE)
 
-    def _line_ends_left(self, data: bytes) -> bool:
-        if self._length and self._last:
-            return data[-1:] in b"\r\n" and not data.endswith(self._last)
-        return data.endswith(_LINGERING_LINE_ENDS)
-
-    # llhttp's side. It goes on calling after an abort: the state says who still listens.
-
-    def on_message_begin(self) -> None:
-        if self._state == DONE:
-            self._surplus = True
-            self._sink = _ignore
-
-    def on_status(self, phrase: bytes) -> None:
-        self._phrase += phrase
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        fields, self._fields = self._fields, []
-        phrase, self._phrase = self._phrase, b""
-        call = self._call
-        if call is None or self._state != HEAD:
-            return
-        parser = self._parser
-        code = parser.get_status_code()
-        if 100 <= code < 200 and code != 101:
-            self._interim += 1
-            if self._interim > MAX_INTERIM:
-                self.fail(InvalidResponse("too many interim answers"))
-            return
-        head = Head(code, phrase, fields, parser, call.headless)
-        if self._unproductive > MAX_HEAD_BYTES and head_bytes(fields) > MAX_HEAD_BYTES:
-            head.fault = "the head is too large"
-        if head.fault is not None:
-            self.fail(InvalidResponse(head.fault))
-        elif code == 101:
-            self._switching(call, head)
-        else:
-            self._answered(call, head)
-
-    def _answered(self, call: Call, head: Head) -> None:
-        self._state = BODY
-        self._unproductive = 0
-        self._surplus = False
-        self._length = head.length
-        self._to_close = head.to_close
-        self._keep_seconds = reuse_seconds(head, self._pool.timeouts.pool_idle_seconds)
-        length = UNKNOWN_LENGTH if head.length is None else head.length
-        call.answered(
-            Response(
-                head.code, head.phrase, Fields(raw=head.fields), call.deliver, length, version=head.version
-            ),
-            self._reused,
-        )
-        if call.headless and self._state == BODY:
-            # llhttp does not know that the request was HEAD, and waits for a body.
-            self._state = DONE
-            self._sink = self._unwanted
-            self._waits_for_body = head.awaited
-
-    def _unwanted(self, piece: bytes) -> None:
-        self._surplus = True
-
-    def on_body(self, piece: bytes) -> None:
-        self._unproductive = 0
-        self._last = piece
-        self._sink(piece)
-
-    def on_message_complete(self) -> None:
-        if self._state == BODY:
-            self._state = DONE
-        elif self._state == DONE:
-            # After a HEAD: llhttp has waited for no body, or one has come.
-            self._parser_done = True
-            if self._waits_for_body:
-                self._surplus = True
-
-    # After a 101.
-
-    def _switching(self, call: Call, head: Head) -> None:
-        if not call.upgrade or not self._parser.should_upgrade():
-            self.fail(InvalidResponse("101 without being asked"))
-        elif self._upload is not None and not self._upload.ended:
-            self.fail(InvalidResponse("101 before the request was sent"))
-        else:
-            self._state = SWITCHING
-            self._fields = head.fields
-            self._phrase = head.phrase
-
-    def _switch(self, rest: bytes) -> None:
-        call = self._call
-        assert call is not None
-        self._state = TUNNEL
-        self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
-        fields, self._fields = self._fields, []
-        phrase, self._phrase = self._phrase, b""
-        call.transport = Tunnel(self.transport, call, self.active)
-        response = Response(101, phrase, Fields(raw=fields), call.deliver)
-        if rest:
-            call.keep(rest)
-        call.answered(response, self._reused)
-        if call.unread and self._state == TUNNEL:
-            self._paused = True
-            self.transport.pauseProducing()
-
     # The end.
 
     def deadline_passed(self, now: float) -> None:
@@ -429,7 +257,7 @@ class ClientConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         state, self._state = self._state, DEAD
         self.deadline = NEVER
-        self._sink = _ignore
+        self._sink = ignore
         call, self._call = self._call, None
         upload, self._upload = self._upload, None
         if upload is not None:

@@ -60,6 +60,9 @@ class Tunnel:
 
     def loseConnection(self) -> None:
         """Close when all that was written is sent; the reader's ``connectionLost`` follows."""
+        # A peer that does not read, or over TLS does not answer, would keep it for ever.
+        self._call.pauseProducing()
+        self._call.resumeProducing()
         self._transport.loseConnection()
 
     def getPeer(self) -> IAddress:

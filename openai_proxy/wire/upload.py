@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.tcp import Client
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web._newclient import WrongBodyLength
@@ -13,6 +14,24 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 _log = Logger()
+
+
+def write_now(transport: Any, data: bytes) -> None:
+    """Write ``data``, without waiting for the reactor where the socket takes it at once.
+
+    Twisted's own ``write`` leaves that to the next turn, for two epoll calls and a dispatch.
+    TLS, a socket with something to send, and one that does not take all go the usual way;
+    so does an error, which the reactor then finds.
+    """
+    if type(transport) is Client and not transport.dataBuffer and not transport._tempDataBuffer:
+        try:
+            sent = transport.socket.send(data)
+        except OSError:
+            sent = 0
+        if sent == len(data):
+            return
+        data = data[sent:]
+    transport.write(data)
 
 
 @implementer(IConsumer, IPushProducer)
@@ -49,7 +68,7 @@ class Upload:
             self._registered = True
             self._transport.registerProducer(self, True)
         if corked:
-            self._transport.write(b"".join(corked))
+            write_now(self._transport, b"".join(corked))
 
     def write(self, data: bytes) -> None:
         """A piece of the body."""
@@ -88,6 +107,8 @@ class Upload:
         """Stop the producer, if it is not done; the connection is gone or not worth it."""
         if self.ended:
             return
+        if self._corked is not None:
+            self._corked.clear()
         self._leave()
         try:
             self._producer.stopProducing()

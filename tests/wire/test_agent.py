@@ -331,6 +331,24 @@ async def test_body_that_raises(agent: MakeAgent, upstream: MakeUpstream) -> Non
     assert await (await server.connected()).end() == "RST"
 
 
+async def test_stop_while_producing(agent: MakeAgent, upstream: MakeUpstream) -> None:
+    """A request cancelled by its own producer sends nothing."""
+    server = upstream()
+
+    class Cancels(Body):
+        def startProducing(self, consumer: Any) -> Any:
+            answers[0].cancel()
+            return super().startProducing(consumer)
+
+    answers: list[Any] = []
+    answers.append(agent().request(b"POST", server.url(), None, Cancels(b"hi")))
+    with pytest.raises(CancelledError):
+        await answers[0]
+    connection = await server.connected()
+    assert await connection.end() == "RST"
+    assert connection.received == b""
+
+
 async def test_upload_is_paused(agent: MakeAgent, upstream: MakeUpstream) -> None:
     """An upstream that does not read pauses the producer; when it reads, it goes on."""
     server = upstream()

@@ -544,6 +544,18 @@ def test_idle_clock_stands_while_paused() -> None:
     assert connection.deadline == 104 + 15
 
 
+def test_ended_call_stops_no_other() -> None:
+    """A call whose answer is whole has no hold on the connection, which is another's by then."""
+    connection, call, pool = in_memory()
+    reader = Reader()
+    call.deferred.addCallback(lambda response: response.deliverBody(reader))
+    pool.release = lambda _: reader.transport.stopProducing()
+    connection.dataReceived(OK)
+    assert not connection.transport.aborted
+    assert reader.body == b"ok"
+    assert reader.reason is not None and reader.reason.check(ResponseDone)
+
+
 def test_unread_body_is_late() -> None:
     """A body that nobody asks for does not keep its connection for ever."""
     connection, call, _ = in_memory(idle_seconds=10)

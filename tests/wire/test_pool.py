@@ -210,6 +210,17 @@ async def test_unsolicited_bytes(
     assert len(server.connections) == 2
 
 
+async def test_aborted_but_not_gone(agent: MakeAgent, upstream: MakeUpstream) -> None:
+    """Between an abort and its end, a turn later, an idle connection is not taken."""
+    server = upstream(answering(OK))
+    one = agent()
+    await read(await one.request(b"GET", server.url()))
+    (connection,) = pool_of(one)._connections
+    connection.dataReceived(b"x")
+    assert await read(await one.request(b"POST", server.url(), None, Body(b"hi"))) == b"ok"
+    assert len(server.connections) == 2
+
+
 # The connection that was closed just then.
 
 
