@@ -1,13 +1,13 @@
 """All that is known of an exchange when it has ended."""
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from openai_proxy.observe.outcome import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One ended exchange; sinks are made from it and know nothing of each other."""
 
     request_id: str

@@ -25,11 +25,12 @@ class Download:
     it aborts the upstream.
     """
 
-    __slots__ = ("_last", "_request", "finished", "transport")
+    __slots__ = ("_flushed_by_transport", "_last", "_request", "finished", "transport")
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._last = b""
+        self._flushed_by_transport = False
         self.transport: Any = None
         self.finished: Deferred[None] = Deferred(self._cancelled)
 
@@ -40,6 +41,9 @@ class Download:
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = self._request.producer = transport
+        self._flushed_by_transport = getattr(transport, "flushes_reader", False)
+        if not self._flushed_by_transport:
+            self._request.flush()
         if self._request.channel.write_blocked:
             transport.pauseProducing()
 
@@ -49,6 +53,12 @@ class Download:
     def dataReceived(self, data: bytes) -> None:
         self._last = data
         self._request.send(data)
+        if not self._flushed_by_transport:
+            self._request.flush()
+
+    def flush(self) -> None:
+        """All that one read of the upstream brought was given: now it goes out, in one write."""
+        self._request.flush()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._request.producer = None

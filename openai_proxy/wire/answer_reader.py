@@ -43,7 +43,9 @@ class AnswerReader(Protocol):
     __slots__ = (
         "_call",
         "_feed",
+        "_feeding",
         "_fields",
+        "_flush",
         "_interim",
         "_keep_seconds",
         "_last",
@@ -77,6 +79,9 @@ class AnswerReader(Protocol):
         self._reused = False
         self._paused = False
         self._sink: Callable[[bytes], None] = ignore
+        self._flush: Callable[[], None] | None = None
+        """Tells the reader that it was given all that one read brought."""
+        self._feeding = False
         self._fields: list[Field] = []
         self._phrase = b""
         self._last = b""

@@ -19,6 +19,7 @@ from openai_proxy.wire.ids import new_request_id
 from openai_proxy.wire.parser import RequestParser
 from openai_proxy.wire.patience import Patience
 from openai_proxy.wire.request import Request
+from openai_proxy.wire.writing import write_now
 
 if TYPE_CHECKING:
     from openai_proxy.wire.site import Site
@@ -58,7 +59,8 @@ class Channel(Protocol):
         self._rejection: Rejected | None = None
         self._closing = False
         self._lingered_bytes = -1
-        self._rate_from = (0.0, 0)
+        self._feeding = False
+        self._rate_from: tuple[float, int] | None = None
         """When the client could send its body, and what it had sent by then."""
         self._early: list[bytes] | None = None
         """What came behind a request for an upgrade that is not decided yet."""
@@ -74,7 +76,7 @@ class Channel(Protocol):
             transport.setTcpKeepAlive(True)
         transport.registerProducer(self, True)
         self.site.channel_opened(self)
-        self.patience.within(self.limits.keepalive_seconds)
+        self._expect()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.patience.forget()
@@ -105,19 +107,23 @@ class Channel(Protocol):
             self._feed(data)
 
     def _feed(self, data: bytes) -> None:
+        self._feeding = True
         try:
             rest = self._parser.feed(data, between_requests=self._reading is None)
         except Rejected as rejection:
+            self._feeding = False
             self._reject(rejection)
         else:
+            self._feeding = False
             if rest is not None:
                 self._after_upgrade(rest)
+            else:
+                self._expect()
 
     # What was parsed: Handler.
 
     def head_began(self) -> None:
         self.message_began = self._seconds()
-        self.patience.within(self.limits.header_seconds)
 
     def head_complete(self, head: Head, keep_alive: bool) -> None:
         request = self._reading = self.site.request(self, head)
@@ -126,9 +132,7 @@ class Channel(Protocol):
         if head.length is not None:
             request.body = RequestBody(self, head.length)
             request.expects_continue = head.expects_continue
-            self._await_body()
-        else:
-            self.patience.within(NEVER)
+            self._rate_from = None
         self._requests.append(request)
         if len(self._requests) == 1:
             request.process()
@@ -148,8 +152,6 @@ class Channel(Protocol):
         if request is None:
             return
         self._reading = None
-        # A request without a body may have been answered already, in the same turn.
-        self.patience.within(NEVER if self._requests else self.limits.keepalive_seconds)
         if request.body is not None:
             self.patience.resume("body")
             request.body.complete()
@@ -161,9 +163,10 @@ class Channel(Protocol):
         if request is None or not request.expects_continue:
             return
         request.expects_continue = False
-        self._await_body()
+        self._rate_from = None
+        self._expect()
         if not request.status and request.body is not None and not request.body.received_bytes:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            write_now(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause_body(self) -> None:
         self.patience.pause("body")
@@ -171,13 +174,8 @@ class Channel(Protocol):
     def resume_body(self) -> None:
         if self.patience.resume("body"):
             # Only the time in which the client could send counts against its rate.
-            self._await_body()
-
-    def _await_body(self) -> None:
-        reading = self._reading
-        received = reading.body.received_bytes if reading is not None and reading.body is not None else 0
-        self._rate_from = (self._seconds(), received)
-        self.patience.within(self.limits.header_seconds if self.limits.body_bytes_per_second else NEVER)
+            self._rate_from = None
+            self._expect()
 
     # The answer: what a Request asks of its channel.
 
@@ -216,8 +214,8 @@ class Channel(Protocol):
                 self.site.call_soon(self.dataReceived, data)
         elif self._rejection is not None:
             self._send_rejection(self._rejection)
-        elif not self._parser.in_head:
-            self.patience.within(self.limits.keepalive_seconds)
+        else:
+            self._expect()
 
     def _next(self) -> None:
         if self._requests and not self._requests[0].was_begun and not self._closing:
@@ -245,7 +243,7 @@ class Channel(Protocol):
     def _reject(self, rejection: Rejected) -> None:
         """Answer with an error after all that came before it, read no more, and close."""
         self._rejection = rejection
-        self.patience.within(NEVER)
+        self.patience.until(NEVER)
         reading, self._reading = self._reading, None
         if reading is not None and reading.body is not None:
             self._reject_request(reading, rejection)
@@ -261,7 +259,7 @@ class Channel(Protocol):
         self._rejection = rejection
         request.was_rejected = True
         request.status = rejection.status
-        self.transport.write(rejection.answer(request.request_id))
+        write_now(self.transport, rejection.answer(request.request_id))
         if request.on_gone is None:
             self.site.rejected(rejection.status, self._seconds() - request.began)
         self._linger()
@@ -269,7 +267,7 @@ class Channel(Protocol):
 
     def _send_rejection(self, rejection: Rejected) -> None:
         self.site.rejected(rejection.status, self._seconds() - self.message_began)
-        self.transport.write(rejection.answer(new_request_id()))
+        write_now(self.transport, rejection.answer(new_request_id()))
         self._linger()
 
     def _linger(self) -> None:
@@ -301,7 +299,7 @@ class Channel(Protocol):
         early, self._early = b"".join(self._early or ()), None
         self._tunnel = tunnel
         self._requests.clear()
-        self.patience.within(NEVER)
+        self.patience.until(NEVER)
         self.transport.unregisterProducer()
         self.patience.resume("upgrade")
         return early
@@ -329,6 +327,26 @@ class Channel(Protocol):
 
     # Impatience.
 
+    def _expect(self) -> None:
+        """Set the time limit for what the client has to do next.
+
+        Not within a feed, where one segment mostly brings all that is waited for.
+        """
+        if self._feeding or self._closing:
+            return
+        reading = self._reading
+        if self._parser.in_head:
+            self.patience.until(self.message_began + self.limits.header_seconds)
+        elif reading is not None and reading.body is not None:
+            if self._rate_from is None:
+                self._rate_from = (self._seconds(), reading.body.received_bytes)
+                limited = self.limits.body_bytes_per_second
+                self.patience.within(self.limits.header_seconds if limited else NEVER)
+        elif self._requests:
+            self.patience.until(NEVER)
+        else:
+            self.patience.within(self.limits.keepalive_seconds)
+
     def late(self, now: float) -> None:
         """The client did not send in time what it was waited for."""
         reading = self._reading
@@ -342,7 +360,7 @@ class Channel(Protocol):
             self.loseConnection()
 
     def _check_rate(self, request: Request, body: RequestBody, now: float) -> None:
-        since, had = self._rate_from
+        since, had = self._rate_from or (now, 0)
         enough = self.limits.body_bytes_per_second * (now - since)
         if request.expects_continue or body.received_bytes - had >= enough:
             self.patience.within(RATE_LOOK_SECONDS)

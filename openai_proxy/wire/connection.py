@@ -37,7 +37,8 @@ from openai_proxy.wire.errors import (
     InvalidResponse,
     Truncated,
 )
-from openai_proxy.wire.upload import Upload, write_now
+from openai_proxy.wire.upload import Upload
+from openai_proxy.wire.writing import write_now
 
 if TYPE_CHECKING:
     from openai_proxy.wire.dial import Dial
@@ -94,6 +95,7 @@ class ClientConnection(AnswerReader):
         self._interim = 0
         self._last = b""
         self._sink = call.keep
+        self._flush = None
         self.deadline = self._seconds() + self._pool.timeouts.head_seconds
         producer = call.producer
         if producer is None:
@@ -151,6 +153,9 @@ class ClientConnection(AnswerReader):
         assert self._call is not None
         if self._state == BODY or self._state == TUNNEL:
             self._sink = reader.dataReceived
+            self._flush = getattr(reader, "flush", None)
+            if self._flush is not None and not self._feeding:
+                self._flush()
         if not self._call.paused:
             self.resume()
 
@@ -159,10 +164,12 @@ class ClientConnection(AnswerReader):
     def dataReceived(self, data: bytes) -> None:
         if IDLE < self._state < DONE:
             self._unproductive += len(data)
+            self._feeding = True
             try:
                 self._feed(data)
             except (HttpParserError, HttpParserUpgrade) as stopped:
                 self._parser_stopped(stopped, data)
+            self._feeding = False
             if self._state == DONE:
                 self._finish(data)
             else:
@@ -186,6 +193,8 @@ class ClientConnection(AnswerReader):
         if self._unproductive > MAX_HEAD_BYTES:
             self.fail(InvalidResponse("too many bytes without an answer's head or data"))
         elif self._state == BODY:
+            if self._flush is not None:
+                self._flush()
             assert self._call is not None
             if self._call.unread:
                 self.deadline = self._seconds() + self._pool.timeouts.idle_seconds

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from msgspec import Struct
 from twisted.web.iweb import UNKNOWN_LENGTH
 
 from openai_proxy.config.settings import Limits
@@ -16,6 +16,8 @@ _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?")
 _DOT_SEGMENT = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
+_NOT_FORWARDED = frozenset({b"CONNECT", b"TRACE"})
+"""CONNECT is for proxies that make tunnels; TRACE gives credentials back (RFC 9110 9.3.8)."""
 
 
 class Rejected(Exception):
@@ -36,8 +38,7 @@ class Rejected(Exception):
         ) % (self.status, reason_phrase(self.status), len(body), request_id, body)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """A valid head."""
 
     method: bytes
@@ -94,8 +95,8 @@ def _known(fields: list[Field]) -> dict[bytes, list[bytes]]:
 
 
 def _origin_form(method: bytes, target: bytes) -> bytes:
-    if method == b"CONNECT":
-        raise Rejected(405, "The proxy does not make tunnels by CONNECT.")
+    if method in _NOT_FORWARDED:
+        raise Rejected(501, "The proxy does not forward this request method.")
     if _TARGET.fullmatch(target) is None:
         raise Rejected(400, "The request target has characters that a URI cannot have.")
     if not target.startswith(b"/"):

@@ -51,8 +51,15 @@ class Patience:
 
     def within(self, seconds: float) -> None:
         """Something must come from the client within so many seconds; ``NEVER``: nothing must."""
-        self._read_deadline = self._seconds() + seconds if seconds != NEVER else NEVER
-        self._update()
+        self.until(self._seconds() + seconds)
+
+    def until(self, deadline: float) -> None:
+        """Something must come from the client by then, on the reactor's clock."""
+        self._read_deadline = deadline
+        if self._pauses or self._stalls_at != NEVER:
+            self._update()
+        else:
+            self.deadline = deadline
 
     @property
     def write_blocked(self) -> bool:

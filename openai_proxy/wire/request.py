@@ -14,6 +14,7 @@ from twisted.web.server import version as twisted_version
 from openai_proxy.wire.body import RequestBody
 from openai_proxy.wire.fields import Field, first_of, raw_fields
 from openai_proxy.wire.ids import new_request_id
+from openai_proxy.wire.writing import write_now
 
 if TYPE_CHECKING:
     from openai_proxy.wire.channel import Channel
@@ -28,7 +29,7 @@ class Request(ServerRequest):
     """One request on a :class:`~openai_proxy.wire.channel.Channel`.
 
     A resource with a true attribute ``streams`` is rendered as soon as the head is there; it
-    reads ``body`` and answers with ``begin``, ``send``, ``end`` or ``abort``. Every other
+    reads ``body`` and answers with ``begin``, ``send``, ``flush``, ``end`` or ``abort``. Every other
     resource is rendered with the whole (small) body in ``content``, and answers as on any
     other ``twisted.web`` Request.
     """
@@ -72,6 +73,7 @@ class Request(ServerRequest):
         """Whether a resource has it."""
         self.was_rejected = False
         """Whether the channel answered it, for it broke HTTP or a limit."""
+        self._out: list[bytes] = []
         self._chunked = False
         self._bodiless = False
         self._length: int | None = None
@@ -162,7 +164,9 @@ class Request(ServerRequest):
     # The way out: relays.
 
     def begin(self, status: int, phrase: bytes, fields: Sequence[Field]) -> None:
-        """Send the head: ``fields`` are end-to-end; the framing is chosen here.
+        """Make the head, which goes out with the next ``flush``, ``end`` or ``abort``.
+
+        ``fields`` are end-to-end; the framing is chosen here.
 
         A Content-Length among them is kept, and then so many bytes must follow. An
         ``x-request-id`` is added if there is none.
@@ -184,14 +188,16 @@ class Request(ServerRequest):
             self.keep_alive = False
             lines.append(b"Connection: close\r\n")
         lines.append(b"\r\n")
-        self.transport.write(b"".join(lines))
+        self._out = lines
 
     def begin_upgrade(self, fields: Sequence[Field]) -> None:
         """Send a 101; what follows is the other protocol's."""
         self.status = 101
         self.keep_alive = False
         lines = self._head_lines(101, b"Switching Protocols", fields)
-        self.transport.write(b"".join(lines) + b"\r\n")
+        lines.append(b"\r\n")
+        self._out = lines
+        self.flush()
 
     def _head_lines(self, status: int, phrase: bytes, fields: Sequence[Field]) -> list[bytes]:
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
@@ -200,18 +206,25 @@ class Request(ServerRequest):
             lines.append(b"x-request-id: %b\r\n" % self.request_id)
         return lines
 
+    def flush(self) -> None:
+        """Write out what ``begin`` and ``send`` gathered, in one piece."""
+        if self._out and not self._gone:
+            data = b"".join(self._out)
+            self._out = []
+            write_now(self.transport, data)
+
     def send(self, data: bytes) -> None:
-        """Send a piece of the body, as one chunk where the answer is chunked."""
+        """Send a piece of the body, as one chunk where the answer is chunked, with the next flush."""
         size = len(data)
         if self._bodiless or self._gone or not size:
             return
         self.sent_bytes += size
         if self._chunked:
-            self.transport.write(b"%x\r\n%b\r\n" % (size, data))
+            self._out.append(b"%x\r\n%b\r\n" % (size, data))
         elif self._length is not None and self.sent_bytes > self._length:
             self.abort()
         else:
-            self.transport.write(data)
+            self._out.append(data)
 
     def end(self) -> bool:
         """End the answer. False, and an abort, if its Content-Length promised more."""
@@ -221,8 +234,9 @@ class Request(ServerRequest):
             self.abort()
             return False
         if self._chunked:
-            self.transport.write(b"0\r\n\r\n")
+            self._out.append(b"0\r\n\r\n")
         self._ended = True
+        self.flush()
         self._finish_notifications()
         self.channel.request_done(self)
         return True
@@ -235,6 +249,7 @@ class Request(ServerRequest):
     def abort(self) -> None:
         """Cut the connection, so that an answer that has no end does not seem to have one."""
         if not self._gone:
+            self.flush()
             self.channel.abortConnection()
 
     def answer(self, status: int, phrase: bytes, fields: list[Field], body: bytes) -> None:
@@ -254,6 +269,7 @@ class Request(ServerRequest):
             self.begin(self.code, phrase, raw_fields(self.responseHeaders))
         if not self._inFakeHead:
             self.send(data)
+        self.flush()
 
     def finish(self) -> None:
         if self._gone or self._ended:

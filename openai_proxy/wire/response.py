@@ -28,7 +28,8 @@ class Response:
 
     ``deliverBody`` may be called once. The protocol gets ``makeConnection`` with a transport
     that has ``pauseProducing``, ``resumeProducing``, ``stopProducing`` (aborts at once),
-    then ``dataReceived`` for each piece and ``connectionLost`` with ``ResponseDone``, with
+    then ``dataReceived`` for each piece (and, where the transport has a true ``flushes_reader``,
+    ``flush`` after the last piece that one read brought) and ``connectionLost`` with ``ResponseDone``, with
     ``PotentialDataLoss`` (the end of the connection ended the body), or with an
     :class:`~openai_proxy.wire.errors.UpstreamError`. After a 101 the transport can ``write``,
     and the pieces are the other protocol's bytes.

@@ -6,32 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IConsumer, IPushProducer
-from twisted.internet.tcp import Client
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web._newclient import WrongBodyLength
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
+from openai_proxy.wire.writing import write_now
+
 _log = Logger()
-
-
-def write_now(transport: Any, data: bytes) -> None:
-    """Write ``data``, without waiting for the reactor where the socket takes it at once.
-
-    Twisted's own ``write`` leaves that to the next turn, for two epoll calls and a dispatch.
-    TLS, a socket with something to send, and one that does not take all go the usual way;
-    so does an error, which the reactor then finds.
-    """
-    if type(transport) is Client and not transport.dataBuffer and not transport._tempDataBuffer:
-        try:
-            sent = transport.socket.send(data)
-        except OSError:
-            sent = 0
-        if sent == len(data):
-            return
-        data = data[sent:]
-    transport.write(data)
 
 
 @implementer(IConsumer, IPushProducer)
@@ -85,7 +68,7 @@ class Upload:
         if self._corked is not None:
             self._corked.append(data)
         else:
-            self._transport.write(data)
+            write_now(self._transport, data)
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
         """Refused: the body's producer is the one that is paused and resumed."""
@@ -125,7 +108,7 @@ class Upload:
             if self._corked is not None:
                 self._corked.append(b"0\r\n\r\n")
             else:
-                self._transport.write(b"0\r\n\r\n")
+                write_now(self._transport, b"0\r\n\r\n")
         self._leave()
 
     def _fail(self, failure: Failure) -> None:

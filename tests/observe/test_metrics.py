@@ -1,9 +1,9 @@
 """The families of /metrics, made from records."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from prometheus_client import generate_latest
 
 from openai_proxy.observe.endpoint import ENDPOINTS

@@ -57,9 +57,10 @@ def test_absolute_target_loses_its_authority() -> None:
 
 
 def test_asterisk_is_for_options_only() -> None:
-    """``OPTIONS *`` is a valid target, and CONNECT is refused."""
+    """``OPTIONS *`` is a valid target; CONNECT and TRACE are refused."""
     assert read(HOST, method=b"OPTIONS", target=b"*").target == b"*"
-    assert refused(HOST, method=b"CONNECT", target=b"a:443") == 405
+    assert refused(HOST, method=b"CONNECT", target=b"a:443") == 501
+    assert refused(HOST, method=b"TRACE") == 501
 
 
 @pytest.mark.parametrize(
