@@ -363,6 +363,73 @@ def test_a_short_body_is_cut(daemon: Daemon, upstream: RawUpstream) -> None:
             client.read_exactly(1)
 
 
+def test_a_client_that_waits_for_100_is_told_to_go_on(daemon: Daemon, upstream: RawUpstream) -> None:
+    """As curl does with large bodies; the expectation is met here and not passed on."""
+    with daemon.connect() as client:
+        client.send(
+            b"POST /v1/files HTTP/1.1\r\nHost: p\r\nContent-Type: a/b\r\nExpect: 100-continue\r\n"
+            b"Content-Length: 4\r\n\r\n"
+        )
+        assert client.read_head().start == b"HTTP/1.1 100 Continue"
+        client.send(b"body")
+        server = upstream.next()
+        seen = server.read_request()
+        assert (seen.body, seen.get("expect")) == (b"body", None)
+        server.send(OK)
+        assert client.read_answer().body == b"ok"
+
+
+def test_an_interim_answer_is_not_the_answer(daemon: Daemon, upstream: RawUpstream) -> None:
+    """103 Early Hints before the answer does not take its place."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </style>\r\n\r\n"
+    with daemon.connect() as client:
+        client.send(get())
+        server = upstream.next()
+        server.read_request()
+        server.send(early + OK)
+        head = client.read_head()
+        head = client.read_head() if head.status == 103 else head
+        assert (head.status, client.read_exactly(2)) == (200, b"ok")
+
+
+def test_requests_follow_each_other_on_kept_connections(daemon: Daemon, upstream: RawUpstream) -> None:
+    """A client's connection is kept, the upstream's too, and answers stay in order."""
+    with daemon.connect() as client:
+        for number in range(20):
+            client.send(get(f"/v1/models/{number}"))
+            server = upstream.next()
+            assert server.read_request().target == f"/v1/models/{number}".encode()
+            server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%02d" % number)
+            assert client.read_answer().body == b"%02d" % number
+    assert len(upstream.peers) == 1
+
+
+def test_a_websocket_is_a_tunnel(daemon: Daemon, upstream: RawUpstream) -> None:
+    """After a 101 the bytes of both sides pass as they are, until one of them ends."""
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    with daemon.connect() as client:
+        client.send(get("/v1/realtime?model=m", "Connection: Upgrade", "Upgrade: websocket", key))
+        server = upstream.next()
+        seen = server.read_request()
+        assert seen.target == b"/v1/realtime?model=m"
+        assert (seen.get("upgrade"), seen.get("sec-websocket-key")) == (b"websocket", key[19:].encode())
+        assert (seen.get("connection") or b"").lower() == b"upgrade"
+        server.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        )
+        answered = client.read_head()
+        assert answered.status == 101
+        assert answered.get("sec-websocket-accept") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        client.send(b"\x81\x05to the")
+        assert server.read_exactly(8) == b"\x81\x05to the"
+        server.send(b"\x82\x00\r\n\r\n")
+        assert client.read_exactly(6) == b"\x82\x00\r\n\r\n"
+        server.close()
+        assert client.wait_end() == "FIN"
+        upstream.peers.remove(server)
+
+
 @pytest.mark.parametrize("phase", ["head", "stream", "upload"])
 def test_a_client_that_leaves_cancels_its_upstream(daemon: Daemon, upstream: RawUpstream, phase: str) -> None:
     """In every phase the upstream sees its connection end."""
@@ -437,6 +504,14 @@ def carry(sender: Peer, receiver: Peer, daemon: Daemon, temporary: Path) -> None
     assert [digest.digest()] == sent
 
 
+def stand_still(daemon: Daemon) -> None:
+    """Leave the daemon time to take more than it should: it serves others meanwhile."""
+    with daemon.connect() as other:
+        for _ in range(500):
+            other.send(get("/healthz"))
+            other.read_answer()
+
+
 def report(what: str, before: int, daemon: Daemon) -> None:
     """Print the growth, and fail if it is more than buffers of a connection may take."""
     growth = daemon.peak_bytes() - before
@@ -480,3 +555,34 @@ def test_a_large_upload_in_constant_memory(
         assert client.read_answer().body == b"ok"
     with capsys.disabled():
         report(f"upload ({content_type})", before, daemon)
+
+
+@pytest.mark.parametrize("way", ["download", "upload"])
+def test_who_does_not_read_holds_the_sender(
+    roomy: tuple[Daemon, Path], upstream: RawUpstream, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    """200 MB wait at their sender, not in the daemon, until the other end reads; then all arrive."""
+    daemon, _ = roomy
+    before = daemon.forget_peak()
+    with daemon.connect() as client:
+        upload = way == "upload"
+        method, length = (b"POST", b"Content-Length: %d\r\n" % LARGE) if upload else (b"GET", b"")
+        client.send(b"%b /v1/files HTTP/1.1\r\nHost: p\r\nContent-Type: a/b\r\n%b\r\n" % (method, length))
+        server = upstream.next()
+        server.read_head()
+        sender, receiver = (client, server) if upload else (server, client)
+        if not upload:
+            server.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE)
+            client.read_head()
+        sent: list[bytes] = []
+        sending = threading.Thread(target=pump, args=(sender, LARGE, sent))
+        sending.start()
+        stand_still(daemon)
+        assert sent == []
+        digest = hashlib.sha256()
+        for piece in receiver.pieces(LARGE):
+            digest.update(piece)
+        sending.join()
+        assert sent == [digest.digest()]
+    with capsys.disabled():
+        report(f"{way} to who does not read", before, daemon)
