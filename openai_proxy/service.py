@@ -23,6 +23,7 @@ from openai_proxy.config.settings import Settings
 from openai_proxy.exchange.exchange import Surroundings
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.metrics import Metrics, new_registry
+from openai_proxy.observe.unhurried import Unhurried
 from openai_proxy.providers.mock.agent import MockAgent
 from openai_proxy.providers.provider import Provider
 from openai_proxy.relay.client import TransparentClient
@@ -65,7 +66,7 @@ class ProxyService(MultiService):
         self.around = Surroundings(reactor, self.metrics, self.site.held_bodies, settings.limits)
         trust_root = trust_root_from_file(settings.ca_file) if settings.ca_file else None
         self.agent = Agent(reactor, settings.timeouts, settings.pool, trust_root)
-        self.site.add({**self._routes(), b"metrics": MetricsResource(self.metrics.registry)})
+        self.site.add({**self._routes(), b"metrics": MetricsResource(Unhurried(self.metrics.registry))})
         self.port: IListeningPort | None = None
 
     def _routes(self) -> dict[bytes, IResource]:

@@ -37,6 +37,7 @@ class Call:
 
     __slots__ = (
         "_end",
+        "_has_head",
         "_paused",
         "_pieces",
         "_pool",
@@ -53,7 +54,6 @@ class Call:
         "producer",
         "queued_at",
         "repeated",
-        "response",
         "transport",
         "upgrade",
         "wait_seconds",
@@ -69,7 +69,7 @@ class Call:
         self.producer = producer
         self.upgrade = upgrade
         self.deferred: Deferred[IResponse] = Deferred(self._cancelled)
-        self.response: Response | None = None
+        self._has_head = False
         self.transport: Tunnel | None = None
         """What its reader writes to, after a 101."""
         self.connection: ClientConnection | None = None
@@ -109,7 +109,8 @@ class Call:
             response.timings = _REUSED
         else:
             response.timings = Timings(reused, self.wait_seconds, self.connect_seconds)
-        self.response = response
+        # Not kept: the response knows this call, and a cycle is work for the collector.
+        self._has_head = True
         self.deferred.callback(response)
 
     def keep(self, piece: bytes) -> None:
@@ -137,7 +138,7 @@ class Call:
     def end(self, failure: Failure) -> None:
         """Tell whoever waits for it that it is over."""
         self.connection = None
-        if self.response is None:
+        if not self._has_head:
             if not self.deferred.called:
                 self.deferred.errback(failure)
             return

@@ -1,0 +1,68 @@
+"""A registry that lets others work while it is read.
+
+The exporter renders in a thread, at some 15 us a sample. While it holds the interpreter, each
+wake-up of the reactor, and each of its system calls, waits for the switch interval (5 ms by
+default): a scrape of 10,000 samples would hold up every stream for half a second. So the
+thread sleeps between small portions, which gives the interpreter away at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+PORTION_SAMPLES = 16
+"""About a quarter of a millisecond of rendering."""
+PAUSE_SECONDS = 0.001
+
+
+class Unhurried(Collector):
+    """What ``registry`` collects, family by family, sample by sample, with pauses."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        pause: Callable[[float], object] = time.sleep,  # noqa: TID251 (in the exporter's thread)
+    ) -> None:
+        self._registry = registry
+        self._pause = pause
+
+    def collect(self) -> Iterator[Metric]:
+        """Each family once. The samples of a family must be read before the next is asked for."""
+        for collector in list(self._registry._collector_to_names):
+            if isinstance(collector, MetricWrapperBase):
+                (metric,) = collector.describe()
+                # The encoders only iterate over the samples: an iterator that makes each when it
+                # is wanted does for a list, and never makes thousands of them in one go.
+                metric.samples = self._samples(collector)  # type: ignore[assignment]
+                yield metric
+            else:
+                yield from collector.collect()
+
+    def restricted_registry(self, names: Iterable[str]) -> Collector:
+        """For ``?name[]=``: only the samples with these names."""
+        return _Restricted(self, frozenset(names))
+
+    def _samples(self, family: MetricWrapperBase) -> Iterator[Sample]:
+        # `_samples` is what `collect` makes its list of.
+        for number, sample in enumerate(family._samples(), 1):
+            yield sample._replace(name=family._name + sample.name)
+            if number % PORTION_SAMPLES == 0:
+                self._pause(PAUSE_SECONDS)
+
+
+class _Restricted(Collector):
+    def __init__(self, collector: Collector, names: frozenset[str]) -> None:
+        self._collector = collector
+        self._names = names
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._collector.collect():
+            metric.samples = [sample for sample in metric.samples if sample.name in self._names]
+            if metric.samples:
+                yield metric
