@@ -11,8 +11,8 @@ PYTEST_ARGS ?=
 PIP_TOOLS = pip-tools==7.6.2
 
 BIN = $(VENV)/bin
-TYPED = openai_proxy twisted/plugins/openaiproxy_plugin.py tests
-SOURCES = openai_proxy twisted tests $(wildcard benchmarks)
+TYPED = openai_proxy twisted/plugins/openaiproxy_plugin.py tests benchmarks
+SOURCES = openai_proxy twisted tests benchmarks
 # --require-hashes: pip takes nothing that the lock does not name, whatever index it is set to.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-deps --no-build-isolation --editable .
@@ -27,8 +27,8 @@ COMPILE = env -u PIP_FIND_LINKS -u PIP_CONSTRAINT CUSTOM_COMPILE_COMMAND="make l
 .PHONY: help run test lint fmt lock clean
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.installed ## serve on http://127.0.0.1:8080 in the foreground (PORT=...)
 	@exec $(BIN)/twistd --nodaemon --pidfile= openaiproxy --port tcp:$(PORT):interface=127.0.0.1
@@ -82,3 +82,5 @@ $(VENV)/dev.installed: $(VENV)/made requirements/dev.txt requirements/run.txt py
 	$(INSTALL) --require-hashes --requirement requirements/dev.txt
 	$(EDITABLE)
 	@touch $@ $(VENV)/run.installed
+
+include benchmarks/bench.mk
