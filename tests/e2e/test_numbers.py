@@ -13,9 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.daemon import Daemon
+from tests.support.relayed import OK, through
 from tests.support.sockets import Peer, RawUpstream
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 JSON = "Content-Type: application/json"
 CHAT = "/mock/v1/chat/completions"
 MODEL = "gpt-4o-mini"
@@ -113,16 +113,6 @@ def _in_flight(daemon: Daemon) -> None:
         assert time.monotonic() < end
 
 
-def relayed(daemon: Daemon, upstream: RawUpstream, request: bytes, answer: bytes = OK) -> None:
-    """One request to the upstream, and its answer."""
-    with daemon.connect() as client:
-        client.send(request)
-        server = upstream.next()
-        server.read_request()
-        server.send(answer)
-        client.read_answer()
-
-
 def post(target: str, body: bytes, *fields: str) -> bytes:
     lines = [f"POST {target} HTTP/1.1", "Host: p", JSON, f"Content-Length: {len(body)}", *fields, "", ""]
     return "\r\n".join(lines).encode() + body
@@ -205,11 +195,11 @@ def test_every_end_of_a_request_is_counted_once(fresh: Daemon, upstream: RawUpst
     left(fresh, "x-mock-delay-ms: 600000", body=ASKED, after_head=False)
     expect(499, "client_disconnect")
 
-    relayed(fresh, upstream, post("/v1/embeddings", b'{"model":"text-embedding-3-small"}'))
+    through(fresh, upstream, post("/v1/embeddings", b'{"model":"text-embedding-3-small"}'))
     expect(200, "ok", "openai", endpoint="embeddings", model="text-embedding-3-small")
-    relayed(fresh, upstream, post("/openai/v1/responses", b'{"model":"gpt-4o-2024-08-06"}'))
+    through(fresh, upstream, post("/openai/v1/responses", b'{"model":"gpt-4o-2024-08-06"}'))
     expect(200, "ok", "openai", endpoint="responses", model="gpt-4o")
-    relayed(
+    through(
         fresh,
         upstream,
         post("/v1/files", b"{}"),
@@ -301,12 +291,12 @@ def _canaries(daemon: Daemon, upstream: RawUpstream) -> None:
     answer = (
         f"HTTP/1.1 400 {CANARY}\r\nX-{CANARY}: {CANARY}\r\nContent-Length: {len(CANARY)}\r\n\r\n{CANARY}"
     ).encode()
-    relayed(daemon, upstream, post(f"/v1/{CANARY}?key={CANARY}", body, *secret), answer)
+    through(daemon, upstream, post(f"/v1/{CANARY}?key={CANARY}", body, *secret), answer)
     for bad in (
         b"HTTP/1.1 200 OK\r\nbad " + CANARY.encode() + b"\r\n\r\n",
         CANARY.encode() * 9 + b"\r\n\r\n",
     ):
-        relayed(daemon, upstream, post(f"/v1/{CANARY}", body, *secret), bad)
+        through(daemon, upstream, post(f"/v1/{CANARY}", body, *secret), bad)
     for fault in ("reset", "error-in-stream", CANARY):
         daemon.ask("POST", f"{CHAT}?{CANARY}", *secret, f"x-mock-fault: {fault}", body=body)
     daemon.ask("POST", f"/{CANARY}", *secret, body=body)
