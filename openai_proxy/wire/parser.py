@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from httptools import (
@@ -33,6 +34,12 @@ class Handler(Protocol):
         """The request's last byte came."""
 
 
+_USUAL = frozenset({b"GET /", b"POST ", b"HEAD "})
+_METHOD_BYTES = 64
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_METHOD = re.compile(rb"\r?\n?([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ")
+
+
 def _rejected(error: HttpParserError, data: bytes) -> BaseException:
     """What llhttp's error means: our own refusal from within a callback, or one of these."""
     if isinstance(error, HttpParserCallbackError):
@@ -52,6 +59,8 @@ class RequestParser:
         self._target = b""
         self._fields: list[Field] = []
         self._head_bytes = 0
+        self._method_so_far = b""
+        self._strange_method = b""
         self._muted = False
         """Whether llhttp is being told something that no client sent."""
         self._length_behind_upgrade: int | object | None = None
@@ -64,9 +73,12 @@ class RequestParser:
         Where llhttp stops behind a head with an Upgrade field, the bytes behind it are
         returned: what they are is the handler's to know. Else None.
         """
-        if between_requests and not self.in_head:
+        if between_requests and (not self.in_head or self._method_so_far):
             # Not at llhttp's own beginning of a message: empty lines may go before that.
-            self._begin_head()
+            if not self.in_head:
+                self._begin_head()
+            if self._method_so_far or data[:5] not in _USUAL:
+                data = self._known_method(self._method_so_far + data)
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -78,6 +90,26 @@ class RequestParser:
             # llhttp gathers an endless field without a word.
             raise Rejected(431, "The request's header section is too large.")
         return None
+
+    def _known_method(self, data: bytes) -> bytes:
+        """``data`` with a method that llhttp knows; a method is any token (RFC 9110 section 9.1).
+
+        llhttp takes those on its list only. All but CONNECT are framed alike, so another one
+        stands in for a strange one, which is kept aside. (Behind a pipelined request there is
+        no telling where the next begins: there a strange method is refused.)
+        """
+        self._method_so_far = b""
+        match = _METHOD.match(data)
+        if match is None:
+            if len(data) <= _METHOD_BYTES and _TOKEN.fullmatch(data):
+                self._method_so_far = data
+                return b""
+            return data
+        method = match[1]
+        if method == b"CONNECT":
+            return data
+        self._strange_method = method
+        return b"POST" + data[match.end(1) :]
 
     def _behind_upgrade(self, rest: bytes) -> bytes | None:
         """Go on with the body, if there is one, behind a head with an Upgrade field.
@@ -128,7 +160,8 @@ class RequestParser:
         if http_version not in ("1.1", "1.0"):
             raise Rejected(505, "The proxy speaks HTTP/1.1.")
         http11 = http_version == "1.1"
-        head = Head.read(parser.get_method(), self._target, self._fields, http11, self._limits)
+        method, self._strange_method = self._strange_method or parser.get_method(), b""
+        head = Head.read(method, self._target, self._fields, http11, self._limits)
         self.in_head = False
         if head.length is not None and parser.should_upgrade():
             self._length_behind_upgrade = head.length

@@ -164,7 +164,8 @@ def test_mutated_requests_get_an_answer_or_nothing(data: st.DataObject) -> None:
     ("data", "status"),
     [
         (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+        (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", 400),
@@ -540,4 +541,35 @@ def test_bug_in_a_resource_is_a_500_that_says_nothing(nothing_left: list[object]
     assert status == 500 and "inner" not in str(error)
     assert len(nothing_left) == 1 and "sk-secret" not in str(nothing_left)
     nothing_left.clear()
+    client.done()
+
+
+@pytest.mark.parametrize("method", [b"FOO", b"get", b"PROPFIND", b"X-!#", b"POSTS", b"GETS", b"Q" * 64])
+def test_any_method_is_taken(method: bytes) -> None:
+    """A method is any token, known to llhttp or not, and however its bytes arrive."""
+    seen: list[bytes] = []
+
+    def handle(request: Request) -> None:
+        seen.append(request.method)
+        assert request.body is not None
+        Held()(request)
+
+    whole = method + b" /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    client = Client(handle)
+    client.send(whole)
+    for position in range(len(whole)):
+        client.send(whole[position : position + 1])
+    client.send(whole[:2])
+    client.send(whole[2:])
+    assert seen == [method] * 3
+    assert [body for _, _, body in client.answers()] == [b"abc"] * 3
+    client.done()
+
+
+@pytest.mark.parametrize("start", [b"Q" * 65 + b" / HTTP/1.1", b"F(O / HTTP/1.1", b" / HTTP/1.1", b"\x00"])
+def test_what_is_no_method_is_refused(start: bytes) -> None:
+    """A method that is no token, or endless, is 400."""
+    client = Client(path)
+    client.send(start + b"\r\nHost: x\r\n\r\n")
+    assert error_of(client)[0] in (400, 501)
     client.done()
