@@ -13,7 +13,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from openai_proxy import __version__
-from openai_proxy.config.settings import Settings, Timeouts
+from openai_proxy.config.settings import Settings, Timeouts, with_limit
 
 
 def listen_description(port: str) -> str:
@@ -75,6 +75,14 @@ class Options(usage.Options):
     ]
     optFlags = [["no-mock", None, "Serve no /mock/v1."]]  # noqa: RUF012
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._limits: list[str] = []
+
+    def opt_limit(self, setting: str) -> None:
+        """Change a limit: NAME=VALUE, as often as needed. docs/architecture.md lists them."""
+        self._limits.append(setting)
+
     def opt_version(self) -> None:
         """Print the version and exit."""
         print(f"openai_proxy {__version__}")
@@ -100,6 +108,11 @@ class Options(usage.Options):
                 idle_seconds=self._checked("idle-timeout", seconds),
             ),
         )
+        for setting in self._limits:
+            try:
+                self.settings = with_limit(self.settings, setting)
+            except ValueError as error:
+                raise usage.UsageError(f"--limit: {error}") from None
 
     def _checked(self, name: str, check: Any) -> Any:
         try:

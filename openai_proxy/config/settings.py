@@ -1,6 +1,7 @@
 """The settings of one daemon: frozen, typed, every unit in its name."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 
 MEBIBYTE = 1024 * 1024
 
@@ -61,3 +62,32 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     pool: PoolLimits = field(default_factory=PoolLimits)
+
+
+def _limit_fields() -> dict[str, tuple[str, str, type]]:
+    """Name for the operator -> (part of the settings, field, type)."""
+    named = {one.name: ("limits", one.name, type(one.default)) for one in fields(Limits)}
+    named |= {f"pool_{one.name}": ("pool", one.name, type(one.default)) for one in fields(PoolLimits)}
+    named["pool_idle_seconds"] = ("timeouts", "pool_idle_seconds", float)
+    return named
+
+
+LIMIT_FIELDS = _limit_fields()
+MAY_BE_ZERO = frozenset({"body_bytes_per_second", "pool_waiting"})
+
+
+def with_limit(settings: Settings, setting: str) -> Settings:
+    """The settings with one limit changed, given as ``name=value``. Raises ValueError."""
+    name, _, value = setting.partition("=")
+    if name not in LIMIT_FIELDS:
+        near = get_close_matches(name, LIMIT_FIELDS, 1)
+        raise ValueError(f"there is no limit {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    part, field, kind = LIMIT_FIELDS[name]
+    try:
+        number = kind(value)
+    except ValueError:
+        number = -1
+    if not (number > 0 or (number == 0 and name in MAY_BE_ZERO)) or number == float("inf"):
+        wanted = "a whole number" if kind is int else "a number of seconds"
+        raise ValueError(f"{name}={value!r}: {wanted} above 0 is wanted")
+    return replace(settings, **{part: replace(getattr(settings, part), **{field: number})})
