@@ -59,6 +59,7 @@ class Exchange:
         self._outcome: Outcome | None = None
         self._status = 0
         self._download: Download | None = None
+        self._tunnel: Tunnel | None = None
         self._running: Deferred[None] | None = None
 
     def start(self) -> None:
@@ -97,7 +98,7 @@ class Exchange:
             data=request.body,
         )
         if response.code == 101:
-            await self._tunnel(response)
+            await self._upgraded(response)
         else:
             await self._answer(response)
 
@@ -134,11 +135,11 @@ class Exchange:
             return
         self._outcome = outcome_of_status(response.code)
 
-    async def _tunnel(self, response: IResponse) -> None:
+    async def _upgraded(self, response: IResponse) -> None:
+        """A tunnel that either side closes is ok; one that is cut off is blamed on who did it."""
         self._status = 101
-        tunnel = Tunnel(self.request, self._around.clock)
-        # What ends a tunnel, either side, ends it for both: it was used, and that is ok.
-        await tunnel.run(response)
+        self._tunnel = Tunnel(self.request)
+        await self._tunnel.run(response)
         self._outcome = Outcome.OK
 
     def _failed(self, failure: Failing) -> None:
@@ -179,6 +180,12 @@ class Exchange:
             self._status = self._status or CLIENT_CLOSED_REQUEST
             self._outcome = Outcome.CLIENT_DISCONNECT
 
+    def _received_bytes(self) -> int:
+        if self._tunnel is not None:
+            return self._tunnel.received_bytes
+        body = self.request.body
+        return body.received_bytes if body is not None else 0
+
     def _settle(self) -> None:
         request, around = self.request, self._around
         request.on_gone = None
@@ -194,7 +201,7 @@ class Exchange:
                 status=self._status,
                 outcome=self._outcome or Outcome.PROXY_ERROR,
                 duration_seconds=around.clock.seconds() - request.began,
-                received_bytes=body.received_bytes if body is not None else 0,
+                received_bytes=self._received_bytes(),
                 sent_bytes=request.sent_bytes,
             )
         )

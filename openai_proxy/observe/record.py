@@ -21,9 +21,9 @@ class Record(Struct, frozen=True):
     duration_seconds: float
     """From the request's first byte to the answer's last."""
     received_bytes: int
-    """Of the request's body."""
+    """Of the request's body, or from the client through a tunnel."""
     sent_bytes: int
-    """Of the answer's body."""
+    """Of the answer's body, or to the client through a tunnel."""
 
 
 class Sink(Protocol):

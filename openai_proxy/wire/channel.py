@@ -65,6 +65,9 @@ class Channel(Protocol):
         self._early: list[bytes] | None = None
         """What came behind a request for an upgrade that is not decided yet."""
         self._tunnel: IProtocol | None = None
+        self._tunnel_producer: IPushProducer | None = None
+        self._was_tunnel = False
+        """Such a one lingers too, but is not aborted: much can still be on its way to a slow client."""
         self._drained: list[Deferred[bool]] = []
 
     # The connection.
@@ -83,7 +86,7 @@ class Channel(Protocol):
         self.site.channel_closed(self)
         requests, self._requests = self._requests, deque()
         reading, self._reading = self._reading, None
-        tunnel, self._tunnel = self._tunnel, None
+        tunnel, self._tunnel, self._tunnel_producer = self._tunnel, None, None
         self._tell_drained(bool(reason.check(ConnectionDone)))
         for request in requests:
             request.connectionLost(reason)
@@ -290,19 +293,37 @@ class Channel(Protocol):
         request = self._requests[-1] if self._requests else None
         if request is not None and request.wants_upgrade and not request.status:
             self._early = [rest] if rest else []
+            # The client has said what it had to say: it is the upstream that is waited for.
+            self._expect()
             return
         if rest:
             self.dataReceived(rest)
 
-    def start_tunnel(self, tunnel: IProtocol) -> bytes:
-        """Give the connection to ``tunnel``, after a 101; the bytes that came early are returned."""
+    def start_tunnel(self, tunnel: IProtocol, producer: IPushProducer) -> bytes:
+        """Give the connection to ``tunnel``, after a 101; the bytes that came early are returned.
+
+        ``producer`` is paused while the client does not take what is written to it, and the
+        connection is aborted after ``Limits.write_stall_seconds`` of that.
+        """
         early, self._early = b"".join(self._early or ()), None
         self._tunnel = tunnel
+        self._tunnel_producer = producer
         self._requests.clear()
         self.patience.until(NEVER)
-        self.transport.unregisterProducer()
         self.patience.resume("upgrade")
+        if self.write_blocked:
+            producer.pauseProducing()
         return early
+
+    def end_tunnel(self) -> None:
+        """Close behind all that was written; ``tunnel`` is told no more."""
+        self._tunnel = self._tunnel_producer = None
+        self._was_tunnel = True
+        if self.isSecure():
+            # A half-close below TLS would leave out its close_notify, and seem a truncation.
+            self.loseConnection()
+        else:
+            self._linger()
 
     # Backpressure from the client: IPushProducer of the transport.
 
@@ -313,13 +334,17 @@ class Channel(Protocol):
 
     def pauseProducing(self) -> None:
         self.patience.write_blocks(True)
-        if self._requests and self._requests[0].producer is not None:
+        if self._tunnel_producer is not None:
+            self._tunnel_producer.pauseProducing()
+        elif self._requests and self._requests[0].producer is not None:
             self._requests[0].producer.pauseProducing()
 
     def resumeProducing(self) -> None:
         self.patience.write_blocks(False)
         self._tell_drained(True)
-        if self._requests and self._requests[0].producer is not None:
+        if self._tunnel_producer is not None:
+            self._tunnel_producer.resumeProducing()
+        elif self._requests and self._requests[0].producer is not None:
             self._requests[0].producer.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -354,9 +379,10 @@ class Channel(Protocol):
             self._reject(Rejected(408, "The request's header section did not come in time."))
         elif reading is not None and reading.body is not None:
             self._check_rate(reading, reading.body, now)
-        elif self._closing:
+        elif self._closing and not self._was_tunnel:
             self.abortConnection()
         else:
+            self.patience.until(NEVER)
             self.loseConnection()
 
     def _check_rate(self, request: Request, body: RequestBody, now: float) -> None:
@@ -372,8 +398,9 @@ class Channel(Protocol):
     # What else a twisted.web Request expects of its channel.
 
     def loseConnection(self) -> None:
+        if not self._closing:
+            self.transport.unregisterProducer()
         self._closing = True
-        self.transport.unregisterProducer()
         self.transport.loseConnection()
         # A client that does not take the rest of its answer must not keep the connection for ever.
         self.patience.write_blocks(True)

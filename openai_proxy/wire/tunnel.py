@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IAddress, IPushProducer, ITransport
 from zope.interface import implementer
 
+from openai_proxy.wire.writing import write_now
+
 if TYPE_CHECKING:
     from openai_proxy.wire.call import Call
 
@@ -30,7 +32,7 @@ class Tunnel:
 
     def write(self, data: bytes) -> None:
         self._active()
-        self._transport.write(data)
+        write_now(self._transport, data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         self._active()
