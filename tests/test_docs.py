@@ -1,0 +1,198 @@
+"""What the documents say is what the code does: tables, names, defaults, links."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from openai_proxy.config.settings import LIMIT_FIELDS, Settings
+from openai_proxy.observe.endpoint import _BY_PREFIX, ENDPOINTS, OTHER
+from openai_proxy.observe.metrics import DURATION_BUCKETS_SECONDS, Metrics, new_registry
+from openai_proxy.observe.model import KNOWN, NONE
+from openai_proxy.observe.outcome import Outcome
+from openai_proxy.providers.mock.knobs import MAX_CHUNKS, MAX_DELAY_MS, Fault
+from openai_proxy.relay.failures import _BY_ERROR, HELD_BODIES_FULL, PROXY_FAILED
+from openai_proxy.tap import Options
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *(ROOT / "docs").glob("*.md"),
+]
+UNITS = {"": 1, "KiB": 1024, "MiB": 1024 * 1024}
+
+
+def section(name: str, heading: str) -> str:
+    """What stands below a heading, to the next one of its level or above."""
+    text = (ROOT / name).read_text()
+    level = heading.index(" ")
+    return re.split(rf"^#{{1,{level}}} ", text.split(f"\n{heading}\n", 1)[1], flags=re.MULTILINE)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of all tables in ``text``, without heads and their lines."""
+    tables = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    lines = chain.from_iterable(table.splitlines()[2:] for table in tables)
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def quoted(text: str) -> list[str]:
+    """What stands between backquotes."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def number(text: str) -> float:
+    """``64 KiB`` as 65536."""
+    digits, _, unit = text.partition(" ")
+    return float(digits) * UNITS[unit]
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    """The file is there, and has the heading."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if re.match(r"https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in map(slug, headings), link
+
+
+def test_readme_has_every_option() -> None:
+    """Long name, short name and default, as twistd knows them."""
+    parameters: list[Any] = list(Options.optParameters)
+    parameters += [[name, short, None, text] for name, short, text in Options.optFlags]
+    others = {name.removeprefix("opt_") for name in vars(Options) if name.startswith("opt_")}
+    parameters += [[name, None, None, ""] for name in others]
+    expected = {
+        f"--{name}": ([f"-{short}"] if short else [], default) for name, short, default, _ in parameters
+    }
+    said = {}
+    for option, default, _ in rows(section("README.md", "## Run it")):
+        name, *short = quoted(option)
+        said[name] = (short, "".join(quoted(default)) or None)
+    assert said == expected
+
+
+def test_readme_has_every_knob_of_the_mock() -> None:
+    """Each header with its bounds, and each fault."""
+    said: dict[str, list[str]] = {}
+    header = ""
+    for name, value, _ in rows(section("README.md", "## The mock's knobs")):
+        header = (quoted(name) or [header])[0]
+        said.setdefault(header, []).append(value)
+    assert said == {
+        "x-mock-delay-ms": [f"0 to {MAX_DELAY_MS}"],
+        "x-mock-chunk-ms": [f"0 to {MAX_DELAY_MS}"],
+        "x-mock-chunks": [f"0 to {MAX_CHUNKS}"],
+        "x-mock-status": ["200 to 599"],
+        "x-mock-fault": [f"`{fault.value.decode()}`" for fault in Fault],
+    }
+    knobs = (ROOT / "openai_proxy/providers/mock/knobs.py").read_text()
+    assert set(re.findall(r'"(x-mock-[a-z-]+)"', knobs)) == set(said)
+    assert '"x-mock-status", 200, 599' in knobs
+
+
+def test_architecture_has_every_limit_with_its_default() -> None:
+    """Each setting, and each constant that is named."""
+    table = {
+        quoted(row[0])[0]: number(row[1]) for row in rows(section("docs/architecture.md", "## Every limit"))
+    }
+    constants = {name: table.pop(name) for name in list(table) if "." in name}
+    settings = Settings()
+    timeouts = settings.timeouts
+    expected = {
+        "--connect-timeout": timeouts.connect_seconds,
+        "--head-timeout": timeouts.head_seconds,
+        "--idle-timeout": timeouts.idle_seconds,
+    }
+    for name, (part, field, _) in LIMIT_FIELDS.items():
+        expected[name] = getattr(getattr(settings, part), field)
+    assert table == expected
+    for name, value in constants.items():
+        module, _, constant = name.rpartition(".")
+        assert getattr(import_module(f"openai_proxy.{module}"), constant) == value, name
+
+
+def test_architecture_names_the_floors_that_are_there() -> None:
+    """Every folder and file of the package's top has its row."""
+    said = {quoted(row[0])[0].rstrip("/") for row in rows(section("docs/architecture.md", "## Floors"))}
+    there = {path.name for path in (ROOT / "openai_proxy").iterdir() if not path.name.startswith(("_", "."))}
+    assert said == (there - {"py.typed"}) | {"twisted/plugins"}
+
+
+def test_metrics_has_every_family_and_label() -> None:
+    """Names as they are exposed, types, and labels."""
+    registry = Metrics(new_registry()).registry
+    labels = {
+        collector._name: set(collector._labelnames)
+        for collector in registry._collector_to_names
+        if isinstance(collector, MetricWrapperBase)
+    }
+    expected = {}
+    for family in registry.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        of_samples = {label for sample in family.samples for label in sample.labels}
+        expected[name] = (family.type, labels.get(family.name, of_samples))
+    table = rows(section("docs/metrics.md", "## Families"))
+    assert {quoted(name)[0]: (kind, set(quoted(said))) for name, kind, said in table} == expected
+    assert ", ".join(map(str, DURATION_BUCKETS_SECONDS)) + "." in section("docs/metrics.md", "## Families")
+    assert f"all {len(ENDPOINTS)} endpoints" in section("docs/metrics.md", "## Families")
+
+
+def test_metrics_has_every_value_of_the_closed_labels() -> None:
+    """Endpoints with their paths, outcomes, models."""
+    endpoints = rows(section("docs/metrics.md", "## endpoint"))
+    assert [quoted(row[0])[0] for row in endpoints] == list(ENDPOINTS)
+    prefixes = {(path, quoted(row[0])[0]) for row in endpoints for path in quoted(row[1])}
+    assert prefixes == set(_BY_PREFIX.items())
+    outcomes = [quoted(row[0])[0] for row in rows(section("docs/metrics.md", "## outcome"))]
+    assert sorted(outcomes) == sorted(Outcome)
+    models = section("docs/metrics.md", "## model").rpartition("\n\n`")[2]
+    assert sorted(quoted("`" + models)) == sorted(KNOWN)
+    assert {OTHER, NONE} <= set(quoted(section("docs/metrics.md", "## model")))
+
+
+def test_behaviour_has_every_error_of_ours() -> None:
+    """Status, code, outcome and message of what is answered in an upstream's stead."""
+    failures = [*_BY_ERROR.values(), HELD_BODIES_FULL, PROXY_FAILED]
+    table = [row for row in rows(section("docs/behaviour.md", "## Errors of the proxy")) if len(row) == 4]
+    assert sorted(table) == sorted(
+        [str(one.status), f"`{one.code}`", f"`{one.outcome}`", one.message] for one in failures
+    )
+    assert {one.retry_after_seconds for one in failures if one.status == 503} == {1}
+    assert {one.retry_after_seconds for one in failures if one.status != 503} == {None}
+
+
+def test_behaviour_has_every_refusal() -> None:
+    """Status and message of what is answered before a request has a provider."""
+    sources = "".join(path.read_text() for path in sorted((ROOT / "openai_proxy/wire").glob("*.py")))
+    refusals = set(re.findall(r'(?:Rejected|\.reject)\(\s*(\d{3}),\s*"([^"]+)"', sources))
+    assert len(refusals) > 15
+    refusals.add(("404", "Unknown path. The proxy's routes are listed at /."))
+    table = [row for row in rows(section("docs/behaviour.md", "## Errors of the proxy")) if len(row) == 2]
+    assert {tuple(row) for row in table} == refusals
+
+
+def test_contributing_names_commands_that_make_has() -> None:
+    """Every ``make`` of the documents is a target."""
+    makefiles = "".join(path.read_text() for path in (ROOT / "Makefile", *ROOT.glob("benchmarks/*.mk")))
+    targets = set(re.findall(r"^([a-z-]+):", makefiles, re.MULTILINE))
+    for document in DOCUMENTS:
+        said = re.findall(r"(?:`|^)make ([a-z-]+)", document.read_text(), re.MULTILINE)
+        assert set(said) <= targets, document.name
