@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,8 @@ from zope.interface import implementer
 
 from openai_proxy.wire.request import Request
 
-_END_OF_STREAM = b"data: [DONE]"
+_END_OF_STREAM = re.compile(rb"data: ?\[DONE\]\s*$")
+_TAIL_BYTES = 32
 
 
 @implementer(IProtocol)
@@ -37,7 +39,7 @@ class Download:
     @property
     def saw_end_of_stream(self) -> bool:
         """Whether the last event was ``[DONE]``: a client may then leave before the last chunk."""
-        return _END_OF_STREAM in self._last
+        return _END_OF_STREAM.search(self._last) is not None
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = self._request.producer = transport
@@ -51,7 +53,7 @@ class Download:
         """Nothing: ``makeConnection`` did it all."""
 
     def dataReceived(self, data: bytes) -> None:
-        self._last = data
+        self._last = data[-_TAIL_BYTES:] if len(data) >= _TAIL_BYTES else (self._last + data)[-_TAIL_BYTES:]
         self._request.send(data)
         if not self._flushed_by_transport:
             self._request.flush()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
-from twisted.web.resource import Resource
+from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from openai_proxy import __version__
@@ -59,6 +60,21 @@ class Page(Resource):
         fields = [JSON, (b"Cache-Control", b"no-store")]
         request.answer(status, reason_phrase(status), fields, json.dumps(content).encode() + b"\n")
         return NOT_DONE_YET
+
+
+class Exact(Resource):
+    """A resource that has nothing below it, though it would take every path there."""
+
+    def __init__(self, resource: IResource, not_found: NotFound) -> None:
+        super().__init__()
+        self._resource = resource
+        self._not_found = not_found
+
+    def getChild(self, path: bytes, request: Request) -> NotFound:
+        return self._not_found
+
+    def render(self, request: Request) -> Any:
+        return self._resource.render(request)
 
 
 def about(routes: list[str]) -> dict[str, object]:

@@ -114,7 +114,8 @@ class AnswerReader(Protocol):
         self._phrase += phrase
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+        # llhttp leaves the blanks behind a value, which are no part of it (RFC 9110 section 5.5).
+        self._fields.append((name, value.rstrip(b" \t") if value[-1:] in b" \t" else value))
 
     def on_headers_complete(self) -> None:
         fields, self._fields = self._fields, []

@@ -12,7 +12,7 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 from openai_proxy.wire.deadlines import NEVER
-from openai_proxy.wire.errors import ConnectTimedOut
+from openai_proxy.wire.errors import PoolExhausted
 from openai_proxy.wire.response import Response, Timings
 
 if TYPE_CHECKING:
@@ -146,6 +146,10 @@ class Call:
             return
         self._end = failure
         if self._reader is not None:
+            # Not kept: raised in the reader's coroutine it knows that coroutine's frame, which
+            # knows the response, which knows this call.
+            self._end = STOPPED
+            self.transport = None
             try:
                 self._reader.connectionLost(failure)
             except Exception:
@@ -174,7 +178,7 @@ class Call:
     def deadline_passed(self, now: float) -> None:
         """It waited in the queue for too long."""
         self._pool.leave_queue(self)
-        self.end(Failure(ConnectTimedOut("no connection became free in time")))
+        self.end(Failure(PoolExhausted("no connection became free in time")))
 
     def _cancelled(self, _: Deferred[IResponse]) -> None:
         if self.connection is not None:

@@ -31,7 +31,8 @@ class Rejected(Exception):
 
     def answer(self, request_id: bytes) -> bytes:
         """The whole answer, after which the connection closes."""
-        body = error_body(self.message, "invalid_request_error", self.code)
+        ours = self.status == 500
+        body = error_body(self.message, "server_error" if ours else "invalid_request_error", self.code)
         return (
             b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
             b"x-request-id: %b\r\nConnection: close\r\n\r\n%b"

@@ -148,7 +148,8 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         # Behind the head these are trailers, which are dropped (RFC 9112 section 7.1.2).
         if self.in_head:
-            self._fields.append((name, value))
+            # llhttp leaves the blanks behind a value, which are no part of it (RFC 9110 5.5).
+            self._fields.append((name, value.rstrip(b" \t") if value[-1:] in b" \t" else value))
             if len(self._fields) > self._limits.header_count:
                 raise Rejected(431, "The request has too many header fields.")
 

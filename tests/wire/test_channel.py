@@ -573,3 +573,18 @@ def test_what_is_no_method_is_refused(start: bytes) -> None:
     client.send(start + b"\r\nHost: x\r\n\r\n")
     assert error_of(client)[0] in (400, 501)
     client.done()
+
+
+def test_blanks_around_a_value_are_no_part_of_it() -> None:
+    """Optional white space is taken off both ends (RFC 9110 section 5.5)."""
+    seen: list[tuple[bytes, bytes]] = []
+
+    def handle(request: Request) -> None:
+        seen.extend(request.fields)
+        Held()(request)
+
+    client = Client(handle)
+    client.send(b"POST / HTTP/1.1\r\nHost: x \t\r\nContent-Length:3 \r\nX:  a b  \r\nY:\r\nZ: \r\n\r\nabc")
+    assert seen == [(b"Host", b"x"), (b"Content-Length", b"3"), (b"X", b"a b"), (b"Y", b""), (b"Z", b"")]
+    assert client.answers()[0][2] == b"abc"
+    client.done()
