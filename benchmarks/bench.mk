@@ -1,15 +1,27 @@
 # Included by the Makefile: it uses VENV, BIN, INSTALL and $(VENV)/dev.installed from there.
 #
 #   make bench BENCH_ARGS="--quick --peers ours,go"
+#   make soak SOAK_ARGS="--minutes 60"
 
 BENCH_ARGS ?=
-.PHONY: bench bench-peers
+SOAK_ARGS ?=
+CANARY_REQUESTS ?= 100000
+.PHONY: bench bench-peers bench-micro soak canary
 
 bench: $(VENV)/bench.installed ## measure every proxy side by side (BENCH_ARGS=--help)
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 bench-peers: $(VENV)/bench.installed ## install the proxies to compare with
 	$(BIN)/python -m benchmarks.install
+
+bench-micro: $(VENV)/dev.installed ## count the function calls of a request and of a chunk
+	$(BIN)/python -m benchmarks.micro
+
+soak: $(VENV)/dev.installed ## minutes of mixed traffic with faults (SOAK_ARGS="--minutes 60")
+	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
+
+canary: $(VENV)/dev.installed ## no answer meets another's request (CANARY_REQUESTS=100000)
+	CANARY_REQUESTS=$(CANARY_REQUESTS) $(BIN)/python -m pytest tests/faults/test_canary.py
 
 $(VENV)/bench.installed: $(VENV)/dev.installed benchmarks/requirements.txt
 	$(INSTALL) --require-hashes --requirement benchmarks/requirements.txt

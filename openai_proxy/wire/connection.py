@@ -267,6 +267,10 @@ class ClientConnection(AnswerReader):
         state, self._state = self._state, DEAD
         self.deadline = NEVER
         self._sink = ignore
+        # The parser knows this connection: a cycle, with a reader and a last piece on it.
+        del self._parser, self._feed
+        self._flush = None
+        self._last = b""
         call, self._call = self._call, None
         upload, self._upload = self._upload, None
         if upload is not None:
