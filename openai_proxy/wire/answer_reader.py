@@ -14,7 +14,7 @@ from openai_proxy.wire.answer import MAX_HEAD_BYTES, MAX_INTERIM, Head, head_byt
 from openai_proxy.wire.call import Call
 from openai_proxy.wire.deadlines import NEVER
 from openai_proxy.wire.errors import InvalidResponse
-from openai_proxy.wire.fields import Field, Fields
+from openai_proxy.wire.fields import Field, Fields, tokens, values_of
 from openai_proxy.wire.response import Response
 from openai_proxy.wire.tunnel import Tunnel
 from openai_proxy.wire.upload import Upload
@@ -114,6 +114,9 @@ class AnswerReader(Protocol):
         self._phrase += phrase
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._state != HEAD:
+            # A trailer: kept, it would be a field of the next answer, to another client.
+            return
         # llhttp leaves the blanks behind a value, which are no part of it (RFC 9110 section 5.5).
         self._fields.append((name, value.rstrip(b" \t") if value[-1:] in b" \t" else value))
 
@@ -180,6 +183,9 @@ class AnswerReader(Protocol):
     def _switching(self, call: Call, head: Head) -> None:
         if not call.upgrade or not self._parser.should_upgrade():
             self.fail(InvalidResponse("101 without being asked"))
+        elif b"websocket" not in tokens(values_of(head.fields, b"upgrade")):
+            # RFC 9110 section 7.8: a server switches to what was asked for, and we ask for this only.
+            self.fail(InvalidResponse("101 to another protocol"))
         elif self._upload is not None and not self._upload.ended:
             self.fail(InvalidResponse("101 before the request was sent"))
         else:
