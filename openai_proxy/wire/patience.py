@@ -12,7 +12,8 @@ from openai_proxy.wire.deadlines import NEVER
 
 PAUSED_LOOK_SECONDS = 0.1
 """A paused socket does not tell that its client left, so it is looked at so often."""
-_TCP_CLOSE_WAIT = 8
+_TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
+_PEER_CLOSED = (_TCP_CLOSE, _TCP_CLOSE_WAIT)
 
 
 class Impatient(Protocol):
@@ -109,8 +110,8 @@ class Patience:
             self._update()
 
     def _peer_closed(self) -> bool:
-        """Whether the client's FIN waits behind bytes that are not read yet."""
+        """Whether the client has closed: its FIN waits behind bytes that are not read yet, or it reset."""
         handle = getattr(self._connection.transport, "socket", None)
         if not isinstance(handle, socket.socket) or handle.family == socket.AF_UNIX:
             return False
-        return handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE_WAIT
+        return handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _PEER_CLOSED
