@@ -172,6 +172,9 @@ class Request(ServerRequest):
         ``x-request-id`` is added if there is none.
         """
         self.status = status
+        if status == 204:
+            # RFC 9110 section 8.6: a 204 has no length, whatever its upstream says.
+            fields = [field for field in fields if field[0].lower() != b"content-length"]
         lines = self._head_lines(status, phrase, fields)
         if self.method == b"HEAD" or status in _BODILESS:
             self._bodiless = True
