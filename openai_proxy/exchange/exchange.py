@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
 from openai_proxy.config.settings import Limits
@@ -21,12 +23,10 @@ from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, Failing,
 from openai_proxy.relay.tunnel import Tunnel
 from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull
 from openai_proxy.wire.errors import UpstreamError, error_body, reason_phrase
-from openai_proxy.wire.fields import Field, Fields, end_to_end, first_of, raw_fields
+from openai_proxy.wire.fields import Fields, end_to_end, first_of, raw_fields
 from openai_proxy.wire.request import Request
 
 _NOT_SENT_ON: Final = frozenset({b"host", b"content-length", b"expect"})
-_READABLE: Final = (b"application/json", b"application/x-www-form-urlencoded", b"text/")
-"""Bodies in which a model may be named. ``curl -d`` calls its JSON a form."""
 _RESET: Final = 205
 
 
@@ -40,10 +40,19 @@ class Surroundings:
     limits: Limits
 
 
+class Cancellable(Protocol):
+    """What an exchange waits for."""
+
+    def cancel(self) -> None:
+        """Wait no more: it fails with ``CancelledError``."""
+
+
 class Exchange:
     """Its states, in order: reading the request, waiting for the head, relaying, ended.
 
-    From any of them it ends at once when the client leaves: the upstream is cancelled.
+    It waits for one thing at a time. From any state it ends at once when the client leaves:
+    what it waits for is cancelled, and with it the upstream. (Callbacks, not a coroutine: each
+    ``await`` costs as much as parsing a head.)
     """
 
     _log = Logger()
@@ -60,62 +69,48 @@ class Exchange:
         self._status = 0
         self._download: Download | None = None
         self._tunnel: Tunnel | None = None
-        self._running: Deferred[None] | None = None
+        self._waits_for: Cancellable | None = None
+        self._is_settled = False
 
     def start(self) -> None:
         """Run until it has ended; the record goes to the sink."""
-        self._around.sink.exchange_began(self.endpoint)
-        self.request.on_gone = self._client_gone
-        running = Deferred.fromCoroutine(self._run())
-        if not running.called:
-            self._running = running
-
-    async def _run(self) -> None:
+        request, around = self.request, self._around
+        around.sink.exchange_began(self.endpoint)
+        request.on_gone = self._client_gone
         try:
-            await self._relay()
-        except UpstreamError as error:
-            self._failed(failing(error))
-        except HeldBodiesFull:
-            self._failed(HELD_BODIES_FULL)
-        except (CancelledError, BodyLost):
-            # The client left or was refused: `_client_gone` has said or will say so.
-            self._ended_by_client()
+            if request.body is not None and request.is_readable:
+                self._wait(request.body.hold(around.limits.held_body_bytes, around.held_bodies), self._read)
+            else:
+                self._send()
         except Exception:
-            self._log.failure("Exchange {id} failed", id=self.request.request_id)
-            self._failed(PROXY_FAILED)
-        finally:
-            self._settle()
+            self._failed(Failure())
 
-    async def _relay(self) -> None:
+    def _wait(self, deferred: Deferred[Any], then: Callable[[Any], None]) -> None:
+        self._waits_for = deferred
+        deferred.addCallback(then)
+        deferred.addErrback(self._failed)
+
+    def _read(self, held: bytes | None) -> None:
+        self.model = OTHER if held is None else model_label(model_in(held))
+        self._send()
+
+    def _send(self) -> None:
         request = self.request
-        if request.body is not None and self._is_readable():
-            held = await request.body.hold(self._around.limits.held_body_bytes, self._around.held_bodies)
-            self.model = OTHER if held is None else model_label(model_in(held))
-        response = await self.target.client.request(
+        fields = end_to_end(request.fields, _NOT_SENT_ON)
+        if request.wants_upgrade:
+            fields.append((b"Upgrade", b"websocket"))
+        response = self.target.client.request(
             request.method,
             self.target.provider.base_url + self.path,
-            headers=Fields(raw=self._fields_to_send()),
+            headers=Fields(raw=fields),
             data=request.body,
         )
+        self._wait(response, self._answered)
+
+    def _answered(self, response: IResponse) -> None:
         if response.code == 101:
-            await self._upgraded(response)
-        else:
-            await self._answer(response)
-
-    def _is_readable(self) -> bool:
-        request = self.request
-        if request.method != b"POST" or first_of(request.fields, b"content-encoding"):
-            return False
-        content_type = first_of(request.fields, b"content-type")
-        return content_type is None or content_type.lower().startswith(_READABLE)
-
-    def _fields_to_send(self) -> list[Field]:
-        fields = end_to_end(self.request.fields, _NOT_SENT_ON)
-        if self.request.wants_upgrade:
-            fields.append((b"Upgrade", b"websocket"))
-        return fields
-
-    async def _answer(self, response: IResponse) -> None:
+            self._upgraded(response)
+            return
         request = self.request
         fields = end_to_end(raw_fields(response.headers))
         if response.code == _RESET and not first_of(fields, b"content-length"):
@@ -123,26 +118,47 @@ class Exchange:
             fields.append((b"Content-Length", b"0"))
         request.begin(response.code, response.phrase, fields)
         self._status = response.code
-        download = self._download = Download(request)
+        download = self._waits_for = self._download = Download(request, self._relayed)
         response.deliverBody(download)
-        await download.finished
-        blocked = request.channel.write_blocked
-        if not request.end():
-            self._outcome = Outcome.UPSTREAM_STREAM_ERROR
-            return
-        if blocked and not await request.channel.drained():
-            self._outcome = Outcome.CLIENT_DISCONNECT
-            return
-        self._outcome = outcome_of_status(response.code)
 
-    async def _upgraded(self, response: IResponse) -> None:
+    def _relayed(self, failure: Failure | None) -> None:
+        """The answer's last byte came from the upstream, or none will come any more."""
+        if failure is not None:
+            self._failed(failure)
+            return
+        blocked = self.request.channel.write_blocked
+        if not self.request.end():
+            self._end(Outcome.UPSTREAM_STREAM_ERROR)
+        elif blocked:
+            self._wait(self.request.channel.drained(), self._drained)
+        else:
+            self._end(outcome_of_status(self._status))
+
+    def _drained(self, is_drained: bool) -> None:
+        self._end(outcome_of_status(self._status) if is_drained else Outcome.CLIENT_DISCONNECT)
+
+    def _upgraded(self, response: IResponse) -> None:
         """A tunnel that either side closes is ok; one that is cut off is blamed on who did it."""
         self._status = 101
         self._tunnel = Tunnel(self.request)
-        await self._tunnel.run(response)
-        self._outcome = Outcome.OK
+        self._wait(self._tunnel.run(response), lambda _: self._end(Outcome.OK))
 
-    def _failed(self, failure: Failing) -> None:
+    def _failed(self, failure: Failure) -> None:
+        """Whatever was waited for did not come."""
+        error = failure.value
+        if isinstance(error, (CancelledError, BodyLost)):
+            # The client left or was refused: `_client_gone` has said or will say so.
+            self._ended_by_client()
+        elif isinstance(error, UpstreamError):
+            self._tell(failing(error))
+        elif isinstance(error, HeldBodiesFull):
+            self._tell(HELD_BODIES_FULL)
+        else:
+            self._log.failure("Exchange {id} failed", failure, id=self.request.request_id)
+            self._tell(PROXY_FAILED)
+        self._settle()
+
+    def _tell(self, failure: Failing) -> None:
         """Tell the client, if its answer has not begun; else cut it off."""
         request = self.request
         self._outcome = failure.outcome
@@ -162,9 +178,8 @@ class Exchange:
 
     def _client_gone(self) -> None:
         self._ended_by_client()
-        running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
+        if self._waits_for is not None:
+            self._waits_for.cancel()
 
     def _ended_by_client(self) -> None:
         if self._outcome is not None:
@@ -186,9 +201,18 @@ class Exchange:
         body = self.request.body
         return body.received_bytes if body is not None else 0
 
+    def _end(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._settle()
+
     def _settle(self) -> None:
+        """One record, however often it seems to end."""
+        if self._is_settled:
+            return
+        self._is_settled = True
         request, around = self.request, self._around
         request.on_gone = None
+        self._waits_for = None
         body = request.body
         if body is not None:
             body.discard()

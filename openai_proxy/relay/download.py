@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -23,18 +24,18 @@ _TAIL_BYTES = 32
 class Download:
     """Gives each piece to the client when it comes; the client's pauses pause the upstream.
 
-    ``finished`` fires at the end of the body, or fails with an ``UpstreamError``; cancelling
-    it aborts the upstream.
+    ``ended`` is called once: with None at the end of the body, or with the Failure that cut it
+    off, an ``UpstreamError`` or, behind :meth:`cancel`, ``CancelledError``.
     """
 
-    __slots__ = ("_flushed_by_transport", "_last", "_request", "finished", "transport")
+    __slots__ = ("_ended", "_flushed_by_transport", "_last", "_request", "transport")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, ended: Callable[[Failure | None], object]) -> None:
         self._request = request
+        self._ended: Callable[[Failure | None], object] | None = ended
         self._last = b""
         self._flushed_by_transport = False
         self.transport: Any = None
-        self.finished: Deferred[None] = Deferred(self._cancelled)
 
     @property
     def saw_end_of_stream(self) -> bool:
@@ -63,18 +64,18 @@ class Download:
         self._request.flush()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._request.producer = None
         self.transport = None
-        finished = self.finished
-        if finished.called:
-            return
-        if reason.check(ResponseDone, PotentialDataLoss):
-            finished.callback(None)
-        else:
-            finished.errback(reason)
+        self._end(None if reason.check(ResponseDone, PotentialDataLoss) else reason)
 
-    def _cancelled(self, _: Deferred[None]) -> None:
+    def cancel(self) -> None:
+        """Abort the upstream: nobody wants the rest."""
         transport, self.transport = self.transport, None
-        self._request.producer = None
         if transport is not None:
             transport.stopProducing()
+        self._end(Failure(CancelledError()))
+
+    def _end(self, failure: Failure | None) -> None:
+        self._request.producer = None
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(failure)

@@ -145,7 +145,7 @@ class RequestBody:
         if self._lost:
             return fail(BodyLost())
         known = self.length if isinstance(self.length, int) else None
-        if known is not None and known > limit_bytes:
+        if (self.buffered_bytes if known is None else known) > limit_bytes:
             return succeed(None)
         self._held_by = held_bodies
         if not self._reserve(known if known is not None else self.buffered_bytes):

@@ -115,9 +115,12 @@ class Channel(Protocol):
             rest = self._parser.feed(data, between_requests=self._reading is None)
         except Rejected as rejection:
             self._feeding = False
+            if self._reading is None or self._reading is not self._requests[0]:
+                self._begin()
             self._reject(rejection)
         else:
             self._feeding = False
+            self._begin()
             if rest is not None:
                 self._after_upgrade(rest)
             else:
@@ -132,14 +135,13 @@ class Channel(Protocol):
         request = self._reading = self.site.request(self, head)
         request.keep_alive = keep_alive
         request.wants_upgrade = head.upgrade
+        request.is_readable = head.readable
         if head.length is not None:
             request.body = RequestBody(self, head.length)
             request.expects_continue = head.expects_continue
             self._rate_from = None
         self._requests.append(request)
-        if len(self._requests) == 1:
-            request.process()
-        elif len(self._requests) > PIPELINED_REQUESTS:
+        if len(self._requests) > PIPELINED_REQUESTS:
             self.patience.pause("pipeline")
 
     def body_piece(self, data: bytes) -> None:
@@ -205,7 +207,7 @@ class Channel(Protocol):
         elif self._requests:
             self.patience.resume("pipeline")
             # Not at once: a thousand pipelined requests would be a thousand frames deep.
-            self.site.call_soon(self._next)
+            self.site.call_soon(self._begin)
         else:
             self._idle()
 
@@ -220,7 +222,11 @@ class Channel(Protocol):
         else:
             self._expect()
 
-    def _next(self) -> None:
+    def _begin(self) -> None:
+        """Hand over the first request, if that was not done yet.
+
+        Not from within the parser: its body has mostly come in the same segment.
+        """
         if self._requests and not self._requests[0].was_begun and not self._closing:
             self._requests[0].process()
 

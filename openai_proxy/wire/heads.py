@@ -12,7 +12,6 @@ from openai_proxy.wire.errors import error_body, reason_phrase
 from openai_proxy.wire.fields import Field, tokens
 
 _TARGET = re.compile(rb"[\x21-\x22\x24-\x7e]+")
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?")
 _DOT_SEGMENT = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
@@ -52,47 +51,71 @@ class Head(Struct, frozen=True):
     expects_continue: bool
     upgrade: bool
     """A WebSocket handshake without a body (RFC 6455 section 4.1)."""
+    readable: bool
+    """A POST whose body may be JSON. (``curl -d`` calls its JSON a form.)"""
 
     @classmethod
     def read(cls, method: bytes, target: bytes, fields: list[Field], http11: bool, limits: Limits) -> Head:
         """Check what llhttp does not. Raises :class:`Rejected`."""
         target = _origin_form(method, target)
-        if sum(len(name) + len(value) for name, value in fields) > limits.header_bytes:
-            raise Rejected(431, "The request's header section is too large.")
-        known = _known(fields)
+        known = _known(fields, limits)
         _check_host(known.get(b"host"), http11)
-        length = _length(known, http11, limits)
-        expectations = tokens(known.get(b"expect", ()))
-        upgrade = (
-            length is None
-            and http11
-            and method == b"GET"
-            and b"websocket" in tokens(known.get(b"upgrade", ()))
-            and b"upgrade" in tokens(known.get(b"connection", ()))
-        )
         return cls(
             method=method,
             target=target,
             fields=fields,
             http11=http11,
-            length=length,
-            expects_continue=http11 and b"100-continue" in expectations,
-            upgrade=upgrade,
+            length=_length(known, http11, limits),
+            expects_continue=(http11 and b"expect" in known and b"100-continue" in tokens(known[b"expect"])),
+            upgrade=(
+                b"upgrade" in known
+                and http11
+                and method == b"GET"
+                and b"content-length" not in known
+                and b"transfer-encoding" not in known
+                and b"websocket" in tokens(known[b"upgrade"])
+                and b"upgrade" in tokens(known.get(b"connection", ()))
+            ),
+            readable=_is_readable(method, known),
         )
 
 
-_KNOWN = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"connection"})
+_KNOWN = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+        b"upgrade",
+        b"connection",
+        b"content-type",
+        b"content-encoding",
+    }
+)
+_NOT_CONTROL = bytes(byte for byte in range(256) if byte == 9 or (byte >= 0x20 and byte != 0x7F))
+_READABLE = (b"application/json", b"application/x-www-form-urlencoded", b"text/")
 
 
-def _known(fields: list[Field]) -> dict[bytes, list[bytes]]:
+def _known(fields: list[Field], limits: Limits) -> dict[bytes, list[bytes]]:
     known: dict[bytes, list[bytes]] = {}
+    size = 0
     for name, value in fields:
+        size += len(name) + len(value)
         lower = name.lower()
         if lower in _KNOWN:
             known.setdefault(lower, []).append(value)
-    if _CONTROLS.search(b"".join([value for _, value in fields])):
+    if size > limits.header_bytes:
+        raise Rejected(431, "The request's header section is too large.")
+    if b"".join([value for _, value in fields]).translate(None, _NOT_CONTROL):
         raise Rejected(400, "A header field has a control character (RFC 9110 section 5.5).")
     return known
+
+
+def _is_readable(method: bytes, known: dict[bytes, list[bytes]]) -> bool:
+    if method != b"POST" or b"content-encoding" in known:
+        return False
+    content_types = known.get(b"content-type")
+    return content_types is None or content_types[0].lower().startswith(_READABLE)
 
 
 def _origin_form(method: bytes, target: bytes) -> bytes:

@@ -12,7 +12,7 @@ from twisted.web.server import Request as ServerRequest
 from twisted.web.server import version as twisted_version
 
 from openai_proxy.wire.body import RequestBody
-from openai_proxy.wire.fields import Field, first_of, raw_fields
+from openai_proxy.wire.fields import Field, raw_fields
 from openai_proxy.wire.ids import new_request_id
 from openai_proxy.wire.writing import write_now
 
@@ -59,6 +59,8 @@ class Request(ServerRequest):
         self.keep_alive = True
         self.expects_continue = False
         self.wants_upgrade = False
+        self.is_readable = False
+        """Whether its body may be JSON."""
         self.on_gone: Callable[[], None] | None = None
         """Called once if the client leaves before the answer's end; set by a relay."""
         self.producer: Any = None
@@ -172,17 +174,10 @@ class Request(ServerRequest):
         ``x-request-id`` is added if there is none.
         """
         self.status = status
-        if status == 204:
-            # RFC 9110 section 8.6: a 204 has no length, whatever its upstream says.
-            fields = [field for field in fields if field[0].lower() != b"content-length"]
+        self._bodiless = self.method == b"HEAD" or status in _BODILESS
         lines = self._head_lines(status, phrase, fields)
-        if self.method == b"HEAD" or status in _BODILESS:
-            self._bodiless = True
-        else:
-            length = first_of(fields, b"content-length")
-            if length is not None:
-                self._length = int(length)
-            elif self.http11:
+        if self._length is None and not self._bodiless:
+            if self.http11:
                 self._chunked = True
                 lines.append(b"Transfer-Encoding: chunked\r\n")
             else:
@@ -204,8 +199,18 @@ class Request(ServerRequest):
 
     def _head_lines(self, status: int, phrase: bytes, fields: Sequence[Field]) -> list[bytes]:
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
-        lines += [b"%b: %b\r\n" % field for field in fields]
-        if first_of(fields, b"x-request-id") is None:
+        has_id = False
+        for name, value in fields:
+            lower = name.lower()
+            if lower == b"content-length":
+                if status == 204:
+                    # RFC 9110 section 8.6: a 204 has no length, whatever its upstream says.
+                    continue
+                self._length = int(value)
+            elif lower == b"x-request-id":
+                has_id = True
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if not has_id:
             lines.append(b"x-request-id: %b\r\n" % self.request_id)
         return lines
 
@@ -247,7 +252,7 @@ class Request(ServerRequest):
     @property
     def is_whole(self) -> bool:
         """Whether every byte that its Content-Length promised was sent."""
-        return self._length is not None and self.sent_bytes == self._length
+        return self._length is not None and not self._bodiless and self.sent_bytes == self._length
 
     def abort(self) -> None:
         """Cut the connection, so that an answer that has no end does not seem to have one."""

@@ -224,9 +224,8 @@ def test_body_limit_known_and_unknown() -> None:
     client.done()
     held = Held()
     client = Client(held, limits)
-    client.send(
-        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nabcdef\r\n"
-    )
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n")
+    client.send(b"6\r\nabcdef\r\n")
     assert error_of(client)[0] == 413
     assert held.failures == [BodyLost]
     client.done()
