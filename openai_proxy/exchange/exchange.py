@@ -56,6 +56,13 @@ class Exchange:
     """
 
     _log = Logger()
+    model = NONE
+    _outcome: Outcome | None = None
+    _status = 0
+    _download: Download | None = None
+    _tunnel: Tunnel | None = None
+    _waits_for: Cancellable | None = None
+    _is_settled = False
 
     def __init__(self, request: Request, target: Target, path: bytes, around: Surroundings) -> None:
         """:param path: the request target below the provider's base URL, query included."""
@@ -63,14 +70,7 @@ class Exchange:
         self.target = target
         self.path = path
         self.endpoint = endpoint_of(path.partition(b"?")[0])
-        self.model = NONE
         self._around = around
-        self._outcome: Outcome | None = None
-        self._status = 0
-        self._download: Download | None = None
-        self._tunnel: Tunnel | None = None
-        self._waits_for: Cancellable | None = None
-        self._is_settled = False
 
     def start(self) -> None:
         """Run until it has ended; the record goes to the sink."""
@@ -79,7 +79,8 @@ class Exchange:
         request.on_gone = self._client_gone
         try:
             if request.body is not None and request.is_readable:
-                self._wait(request.body.hold(around.limits.held_body_bytes, around.held_bodies), self._read)
+                holding = request.body.hold(around.limits.held_body_bytes, around.held_bodies)
+                self._wait(holding, self._read)
             else:
                 self._send()
         except Exception:

@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from openai_proxy.wire.tunnel import Tunnel
 
 _log = Logger()
-STOPPED = Failure(CancelledError("stopped by its reader"))
+_ENDED = Failure(CancelledError("it has ended"))
+"""That the end was told, where the reason itself is not kept."""
 _REUSED = Timings(reused=True)
+
+
+def stopped() -> Failure:
+    """Why the reader of a body that was aborted gets no more.
+
+    A new one each time: raised in a coroutine it would hold that coroutine's frames.
+    """
+    return Failure(CancelledError("stopped by its reader"))
 
 
 @implementer(IPushProducer)
@@ -131,7 +140,7 @@ class Call:
                 break
             reader.dataReceived(piece)
         if self._end is not None:
-            reader.connectionLost(STOPPED if self._stopped else self._end)
+            reader.connectionLost(stopped() if self._stopped else self._end)
         elif self.connection is not None:
             self.connection.reader_is_here(reader)
 
@@ -148,7 +157,7 @@ class Call:
         if self._reader is not None:
             # Not kept: raised in the reader's coroutine it knows that coroutine's frame, which
             # knows the response, which knows this call.
-            self._end = STOPPED
+            self._end = _ENDED
             self.transport = None
             try:
                 self._reader.connectionLost(failure)

@@ -28,7 +28,7 @@ from openai_proxy.wire.answer_reader import (
     AnswerReader,
     ignore,
 )
-from openai_proxy.wire.call import STOPPED, Call
+from openai_proxy.wire.call import Call, stopped
 from openai_proxy.wire.deadlines import NEVER
 from openai_proxy.wire.errors import (
     ConnectionClosed,
@@ -291,7 +291,7 @@ class ClientConnection(AnswerReader):
 
     def _reason(self, state: int, reason: Failure) -> Failure:
         if state == DEAD:
-            return STOPPED
+            return stopped()
         if state in (HEAD, SWITCHING):
             return Failure(ConnectionClosed("the connection was closed before the answer's head was whole"))
         if (state == TUNNEL or self._to_close) and reason.check(ConnectionDone) is not None:

@@ -76,8 +76,9 @@ class Fields(Headers):
         raw: list[Field] | None = None,
     ) -> None:
         self.raw: list[Field] = [] if raw is None else raw
-        for name, values in (rawHeaders or {}).items():
-            self.setRawHeaders(name, values)
+        if rawHeaders is not None:
+            for name, values in rawHeaders.items():
+                self.setRawHeaders(name, values)
 
     def __repr__(self) -> str:
         """Names only: values carry credentials, and a repr ends up in logs."""

@@ -34,7 +34,31 @@ class Request(ServerRequest):
     other ``twisted.web`` Request.
     """
 
+    # What most requests never change is an attribute of the class.
     defaultContentType = None
+    body: RequestBody | None = None
+    keep_alive = True
+    expects_continue = False
+    wants_upgrade = False
+    is_readable = False
+    """Whether its body may be JSON."""
+    on_gone: Callable[[], None] | None = None
+    """Called once if the client leaves before the answer's end; set by a relay."""
+    producer: Any = None
+    """Told to pause and resume as the client reads; set by a relay."""
+    sent_bytes = 0
+    """Bytes of the answer's body given to ``send``."""
+    status = 0
+    """Of the answer, once its head is made."""
+    was_begun = False
+    """Whether a resource has it."""
+    was_rejected = False
+    """Whether the channel answered it, for it broke HTTP or a limit."""
+    _length: int | None = None
+    _chunked = False
+    _bodiless = False
+    _ended = False
+    _gone = False
     transport: Any
     channel: Any
     """A :class:`~openai_proxy.wire.channel.Channel`; the base class knows its own only."""
@@ -53,35 +77,10 @@ class Request(ServerRequest):
         self.clientproto = b"HTTP/1.1" if http11 else b"HTTP/1.0"
         self.http11 = http11
         self.request_id = new_request_id()
-        self.body: RequestBody | None = None
         self.began = channel.message_began
         """When its first byte came, on the reactor's clock."""
-        self.keep_alive = True
-        self.expects_continue = False
-        self.wants_upgrade = False
-        self.is_readable = False
-        """Whether its body may be JSON."""
-        self.on_gone: Callable[[], None] | None = None
-        """Called once if the client leaves before the answer's end; set by a relay."""
-        self.producer: Any = None
-        """Told to pause and resume as the client reads; set by a relay."""
         self.notifications = []
-        self.cookies = []
-        self.sent_bytes = 0
-        """Bytes of the answer's body given to ``send``."""
-        self.status = 0
-        """Of the answer, once its head is sent."""
-        self.was_begun = False
-        """Whether a resource has it."""
-        self.was_rejected = False
-        """Whether the channel answered it, for it broke HTTP or a limit."""
         self._out: list[bytes] = []
-        self._chunked = False
-        self._bodiless = False
-        self._length: int | None = None
-        self._ended = False
-        self._gone = False
-        self._adapterCache: dict[Any, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         """The attributes that only stock resources look at, made when first asked for."""
@@ -91,8 +90,10 @@ class Request(ServerRequest):
                 value.addRawHeader(key, field)
         elif name == "responseHeaders":
             value = Headers()
-        elif name == "received_cookies":
+        elif name in ("received_cookies", "_adapterCache"):
             value = {}
+        elif name == "cookies":
+            value = []
         elif name == "client":
             value = self.channel.getPeer()
         elif name == "host":
