@@ -1,5 +1,7 @@
 """The numbers in Prometheus: a sink of records over a registry that is passed in."""
 
+from functools import partial
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -59,15 +61,18 @@ class Metrics:
             ("endpoint",),
             registry=registry,
         )
-        self._in_flight = {endpoint: in_flight.labels(endpoint) for endpoint in ENDPOINTS}
+        # Two calls less in each request than a gauge's own inc and dec.
+        self._in_flight = dict.fromkeys(ENDPOINTS, 0)
+        for endpoint in ENDPOINTS:
+            in_flight.labels(endpoint).set_function(partial(self._in_flight.__getitem__, endpoint))
         # labels() costs more than inc(): each child is looked up once.
         self._bound: dict[tuple[str, str, str, int, Outcome], tuple[Counter, Histogram]] = {}
 
     def exchange_began(self, endpoint: str) -> None:
-        self._in_flight[endpoint].inc()
+        self._in_flight[endpoint] += 1
 
     def exchange_ended(self, record: Record) -> None:
-        self._in_flight[record.endpoint].dec()
+        self._in_flight[record.endpoint] -= 1
         self._count(
             (record.provider, record.endpoint, record.model, record.status, record.outcome),
             record.duration_seconds,
