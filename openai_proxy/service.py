@@ -20,10 +20,10 @@ from twisted.web.resource import IResource
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
-from openai_proxy.exchange.exchange import Surroundings
+from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.metrics import Metrics, new_registry
-from openai_proxy.observe.unhurried import Unhurried
+from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.providers.mock.agent import MockAgent
 from openai_proxy.providers.provider import Provider
 from openai_proxy.relay.client import TransparentClient
@@ -63,21 +63,23 @@ class ProxyService(MultiService):
         self.reactor = reactor
         self.metrics = Metrics(new_registry())
         self.site = ProxySite(reactor, settings.limits, self.metrics)
-        self.around = Surroundings(reactor, self.metrics, self.site.held_bodies, settings.limits)
+        self.context = ExchangeContext(reactor, self.metrics, self.site.held_bodies, settings.limits)
         trust_root = trust_root_from_file(settings.ca_file) if settings.ca_file else None
         self.agent = Agent(reactor, settings.timeouts, settings.pool, trust_root)
-        self.site.add({**self._routes(), b"metrics": MetricsResource(Unhurried(self.metrics.registry))})
+        self.site.add(
+            {**self._routes(), b"metrics": MetricsResource(YieldingRegistry(self.metrics.registry))}
+        )
         self.port: IListeningPort | None = None
 
     def _routes(self) -> dict[bytes, IResource]:
-        openai = self._target("openai", self.settings.upstream.rstrip("/").encode("ascii"), self.agent)
+        openai = self._target("openai", self.settings.upstream.encode("ascii"), self.agent)
         routes: dict[bytes, IResource] = {
-            b"openai": Relay(openai, b"/openai", self.around),
-            b"v1": Relay(openai, b"", self.around),
+            b"openai": Relay(openai, b"/openai", self.context),
+            b"v1": Relay(openai, b"", self.context),
         }
         if self.settings.mock:
             mock = self._target("mock", b"mock://mock", MockAgent(self.reactor))
-            routes[b"mock"] = Relay(mock, b"/mock", self.around)
+            routes[b"mock"] = Relay(mock, b"/mock", self.context)
         return routes
 
     @staticmethod

@@ -121,33 +121,36 @@ class Options(usage.Options):
             raise usage.UsageError(f"--{name}: {error}") from None
 
 
+def _exit(*_: Any) -> None:
+    raise SystemExit(0)
+
+
 class Process(Service):
     """What belongs to the process, not to the proxy: its signals and its collector.
 
     SIGTERM is how a daemon is ended, not a failure: the exit status is 0. Left to itself,
-    twistd dies of the signal after it has stopped.
+    twistd dies of the signal that stopped its reactor.
     """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-
-    def startService(self) -> None:
-        """Take the signal from the reactor, once the reactor has taken it."""
-        super().startService()
+        # Until the reactor runs, nothing has to be stopped.
+        signal.signal(signal.SIGTERM, _exit)
         # An exchange leaves no cycles behind (a test says so), so the collector has next to
         # nothing to do; by default it would take a tenth of the time, and with thousands of
         # streams stop them all for a tenth of a second to find that out.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._terminated)
 
-    def _terminated(self, *_: Any) -> None:
-        self._reactor.callFromThread(self._stop)
+    def startService(self) -> None:
+        """From now on the reactor takes the signal, and stops."""
+        super().startService()
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._forget_signal)
 
-    def _stop(self) -> None:
-        if self._reactor.running:
-            self._reactor.stop()
+    def _forget_signal(self) -> None:
+        if self._reactor._exitSignal == signal.SIGTERM:
+            self._reactor._exitSignal = None
 
 
 def makeService(options: Options) -> IService:

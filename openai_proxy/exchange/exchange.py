@@ -19,7 +19,7 @@ from openai_proxy.observe.model import NONE, OTHER, model_in, model_label
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_status
 from openai_proxy.observe.record import Record, Sink
 from openai_proxy.relay.download import Download
-from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, Failing, failing
+from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, ErrorAnswer, error_answer_for
 from openai_proxy.relay.tunnel import Tunnel
 from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull
 from openai_proxy.wire.errors import UpstreamError, error_body, reason_phrase
@@ -31,7 +31,7 @@ _RESET: Final = 205
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ExchangeContext:
     """What all exchanges share."""
 
     clock: IReactorTime
@@ -64,22 +64,22 @@ class Exchange:
     _waits_for: Cancellable | None = None
     _is_settled = False
 
-    def __init__(self, request: Request, target: Target, path: bytes, around: Surroundings) -> None:
+    def __init__(self, request: Request, target: Target, path: bytes, context: ExchangeContext) -> None:
         """:param path: the request target below the provider's base URL, query included."""
         self.request = request
         self.target = target
         self.path = path
         self.endpoint = endpoint_of(path.partition(b"?")[0])
-        self._around = around
+        self._context = context
 
     def start(self) -> None:
         """Run until it has ended; the record goes to the sink."""
-        request, around = self.request, self._around
-        around.sink.exchange_began(self.endpoint)
+        request, context = self.request, self._context
+        context.sink.exchange_began(self.endpoint)
         request.on_gone = self._client_gone
         try:
             if request.body is not None and request.is_readable:
-                holding = request.body.hold(around.limits.held_body_bytes, around.held_bodies)
+                holding = request.body.hold(context.limits.held_body_bytes, context.held_bodies)
                 self._wait(holding, self._read)
             else:
                 self._send()
@@ -151,7 +151,7 @@ class Exchange:
             # The client left or was refused: `_client_gone` has said or will say so.
             self._ended_by_client()
         elif isinstance(error, UpstreamError):
-            self._tell(failing(error))
+            self._tell(error_answer_for(error))
         elif isinstance(error, HeldBodiesFull):
             self._tell(HELD_BODIES_FULL)
         else:
@@ -159,7 +159,7 @@ class Exchange:
             self._tell(PROXY_FAILED)
         self._settle()
 
-    def _tell(self, failure: Failing) -> None:
+    def _tell(self, failure: ErrorAnswer) -> None:
         """Tell the client, if its answer has not begun; else cut it off."""
         request = self.request
         self._outcome = failure.outcome
@@ -211,13 +211,13 @@ class Exchange:
         if self._is_settled:
             return
         self._is_settled = True
-        request, around = self.request, self._around
+        request, context = self.request, self._context
         request.on_gone = None
         self._waits_for = None
         body = request.body
         if body is not None:
             body.discard()
-        around.sink.exchange_ended(
+        context.sink.exchange_ended(
             Record(
                 request_id=request.request_id.decode(),
                 provider=self.target.provider.name,
@@ -225,7 +225,7 @@ class Exchange:
                 model=self.model,
                 status=self._status,
                 outcome=self._outcome or Outcome.PROXY_ERROR,
-                duration_seconds=around.clock.seconds() - request.began,
+                duration_seconds=context.clock.seconds() - request.began,
                 received_bytes=self._received_bytes(),
                 sent_bytes=request.sent_bytes,
             )

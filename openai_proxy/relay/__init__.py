@@ -1,1 +1,1 @@
-"""Bytes between two sockets: treq client, upload, download."""
+"""Bytes between two sockets: treq client, download, tunnel."""

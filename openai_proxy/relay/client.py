@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.web.iweb import IResponse
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IResponse
 
 # treq's own `request` follows redirects, keeps a cookie jar that all clients would share,
 # unpacks gzip, adds an Accept-Encoding and writes URLs anew. Each of them would change what
@@ -19,11 +18,12 @@ class TransparentClient(HTTPClient):
     The answer is the agent's own ``IResponse``; whole bodies are read with ``treq.content``.
     """
 
-    def request(self, method: Any, url: Any, *, headers: Any = None, data: Any = None, **_: Any) -> Any:
-        """:param method: bytes; ``url``: absolute, bytes; ``headers``: ``Headers`` without
-        hop-by-hop fields; ``data``: an ``IBodyProducer`` or None.
-
-        :returns: a Deferred of ``IResponse``; it fails with an ``UpstreamError``.
+    def request(  # type: ignore[override]
+        self, method: bytes, url: bytes, *, headers: Headers, data: IBodyProducer | None
+    ) -> Deferred[IResponse]:
+        """:param url: absolute; what follows its authority is sent byte for byte.
+        :param headers: those to send, without hop-by-hop fields.
+        :returns: fails with an :class:`~openai_proxy.wire.errors.UpstreamError`.
         """
-        answer: Deferred[IResponse] = self._agent.request(method, url, headers, data)
-        return answer
+        # The override takes less and gives less than treq's, and refuses what it cannot do.
+        return self._agent.request(method, url, headers, data)

@@ -18,6 +18,7 @@ from openai_proxy.wire.request import Request
 
 _END_OF_STREAM = re.compile(rb"data: ?\[DONE\]\s*$")
 _TAIL_BYTES = 32
+"""What is kept of a body's end: the last event, though it may have come in two pieces."""
 
 
 @implementer(IProtocol)

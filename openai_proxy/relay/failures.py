@@ -7,7 +7,7 @@ from openai_proxy.wire import errors
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class ErrorAnswer:
     """An answer of ours in an upstream's stead."""
 
     status: int
@@ -17,57 +17,59 @@ class Failing:
     retry_after_seconds: int | None = None
 
 
-_BY_ERROR: dict[type[Exception], Failing] = {
-    errors.ConnectTimedOut: Failing(
+_BY_ERROR: dict[type[Exception], ErrorAnswer] = {
+    errors.ConnectTimedOut: ErrorAnswer(
         504,
         Outcome.UPSTREAM_TIMEOUT,
         "upstream_connect_timeout",
         "The upstream did not accept a connection in time.",
     ),
-    errors.TLSFailed: Failing(
+    errors.TLSFailed: ErrorAnswer(
         502,
         Outcome.UPSTREAM_CONNECT_ERROR,
         "upstream_tls_error",
         "No TLS connection to the upstream could be made: its certificate or protocol was refused.",
     ),
-    errors.ConnectFailed: Failing(
+    errors.ConnectFailed: ErrorAnswer(
         502,
         Outcome.UPSTREAM_CONNECT_ERROR,
         "upstream_connect_error",
         "No connection to the upstream could be made.",
     ),
-    errors.PoolExhausted: Failing(
+    errors.PoolExhausted: ErrorAnswer(
         503,
         Outcome.PROXY_OVERLOAD,
         "proxy_overload",
         "All connections to the upstream are busy.",
         1,
     ),
-    errors.HeadTimedOut: Failing(
+    errors.HeadTimedOut: ErrorAnswer(
         504, Outcome.UPSTREAM_TIMEOUT, "upstream_timeout", "The upstream did not answer in time."
     ),
-    errors.ConnectionClosed: Failing(
+    errors.ConnectionClosed: ErrorAnswer(
         502,
         Outcome.UPSTREAM_ERROR,
         "upstream_connection_closed",
         "The upstream closed the connection before it answered.",
     ),
-    errors.InvalidResponse: Failing(
+    errors.InvalidResponse: ErrorAnswer(
         502,
         Outcome.UPSTREAM_ERROR,
         "upstream_invalid_response",
         "The upstream's answer was not valid HTTP/1.1.",
     ),
-    errors.UpstreamError: Failing(502, Outcome.UPSTREAM_ERROR, "upstream_error", "The upstream failed."),
+    errors.UpstreamError: ErrorAnswer(502, Outcome.UPSTREAM_ERROR, "upstream_error", "The upstream failed."),
 }
 
-PROXY_FAILED = Failing(500, Outcome.PROXY_ERROR, "proxy_error", "The proxy failed to handle this request.")
-HELD_BODIES_FULL = Failing(
+PROXY_FAILED = ErrorAnswer(
+    500, Outcome.PROXY_ERROR, "proxy_error", "The proxy failed to handle this request."
+)
+HELD_BODIES_FULL = ErrorAnswer(
     503, Outcome.PROXY_OVERLOAD, "proxy_overload", "The proxy holds too many request bodies.", 1
 )
 
 
-def failing(error: BaseException) -> Failing:
+def error_answer_for(error: BaseException) -> ErrorAnswer:
     """The entry of the error's class, or of the nearest class above it."""
     for kind in type(error).__mro__:
         if kind in _BY_ERROR:

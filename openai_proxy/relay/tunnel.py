@@ -122,7 +122,7 @@ class _FromClient:
         self._tunnel.client_ended(reason)
 
     def pauseProducing(self) -> None:
-        # Not by the channel's patience, which cuts a paused client that has sent its FIN: here
+        # Not by the channel's watch, which cuts a paused client that has sent its FIN: here
         # the bytes before the FIN are wanted still.
         self._tunnel.request.transport.pauseProducing()
 

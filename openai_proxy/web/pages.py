@@ -38,18 +38,25 @@ class NotFound(Resource):
         return NOT_DONE_YET
 
 
-class Page(Resource):
+class Childless(Resource):
+    """A resource with nothing below it, its path with a slash behind it included."""
+
+    def __init__(self, not_found: NotFound) -> None:
+        super().__init__()
+        self._not_found = not_found
+
+    def getChild(self, path: bytes, request: Request) -> NotFound:
+        return self._not_found
+
+
+class Page(Childless):
     """A line of JSON, made anew for each GET: a status and an object."""
 
     streams = True
 
     def __init__(self, content: Callable[[], tuple[int, dict[str, object]]], not_found: NotFound) -> None:
-        super().__init__()
+        super().__init__(not_found)
         self._content = content
-        self._not_found = not_found
-
-    def getChild(self, path: bytes, request: Request) -> NotFound:
-        return self._not_found
 
     def render(self, request: Request) -> int:
         if request.method not in _READS:
@@ -62,16 +69,12 @@ class Page(Resource):
         return NOT_DONE_YET
 
 
-class Exact(Resource):
+class Exact(Childless):
     """A resource that has nothing below it, though it would take every path there."""
 
     def __init__(self, resource: IResource, not_found: NotFound) -> None:
-        super().__init__()
+        super().__init__(not_found)
         self._resource = resource
-        self._not_found = not_found
-
-    def getChild(self, path: bytes, request: Request) -> NotFound:
-        return self._not_found
 
     def render(self, request: Request) -> Any:
         return self._resource.render(request)

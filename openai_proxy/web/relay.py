@@ -3,7 +3,7 @@
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from openai_proxy.exchange.exchange import Exchange, Surroundings
+from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.wire.request import Request
 
@@ -18,15 +18,15 @@ class Relay(Resource):
     isLeaf = True
     streams = True
 
-    def __init__(self, target: Target, prefix: bytes, around: Surroundings) -> None:
+    def __init__(self, target: Target, prefix: bytes, context: ExchangeContext) -> None:
         super().__init__()
         self._target = target
         self._prefix_bytes = len(prefix)
-        self._around = around
+        self._context = context
 
     def render(self, request: Request) -> int:
         path = request.uri[self._prefix_bytes :]
         if not path.startswith(b"/"):
             path = b"/" + path
-        Exchange(request, self._target, path, self._around).start()
+        Exchange(request, self._target, path, self._context).start()
         return NOT_DONE_YET

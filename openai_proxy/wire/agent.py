@@ -15,15 +15,13 @@ from zope.interface import implementer
 from openai_proxy.config.settings import PoolLimits, Timeouts
 from openai_proxy.wire.call import Call
 from openai_proxy.wire.deadlines import Deadlines, interval_for
-from openai_proxy.wire.fields import Field, raw_fields
+from openai_proxy.wire.fields import NOT_CONTROL, TOKEN, Field, raw_fields
 from openai_proxy.wire.pool import Origin, Pool
 from openai_proxy.wire.resolver import CachingResolver
 from openai_proxy.wire.tls import ConnectionCreator
 
 _VISIBLE = bytes(range(0x21, 0x7F)).replace(b"#", b"")
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _AUTHORITY = re.compile(rb"(?P<host>[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
-_NOT_CONTROL = bytes(byte for byte in range(256) if byte == 9 or (byte >= 0x20 and byte != 0x7F))
 _METHODS = frozenset({b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"HEAD", b"OPTIONS"})
 
 _PASS, _OWNED, _UPGRADE = range(3)
@@ -127,7 +125,7 @@ class Agent:
     ) -> tuple[bytes, bool]:
         if uri.translate(None, _VISIBLE):
             raise ValueError("the URI has bytes that no request target may have")
-        if method not in _METHODS and (method == b"CONNECT" or not _TOKEN.fullmatch(method)):
+        if method not in _METHODS and (method == b"CONNECT" or not TOKEN.fullmatch(method)):
             raise ValueError("not a method that can be sent to an origin")
         target = uri[end:]
         if target[:1] != b"/":
@@ -145,7 +143,7 @@ class Agent:
         head = b"".join(parts)
         # The line ends that we wrote, and no other control byte: a CR LF inside a value would
         # be a field, or a request, of somebody else's making.
-        if head.translate(None, _NOT_CONTROL) != b"\r\n" * lines:
+        if head.translate(None, NOT_CONTROL) != b"\r\n" * lines:
             raise ValueError("a header field has control bytes")
         return head, upgrade
 
@@ -163,7 +161,7 @@ class Agent:
         return upgrade
 
     def _kind(self, name: bytes) -> int:
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             raise ValueError("a header field's name is not a token")
         lower = name.lower()
         kind = _OWNED if lower in _OWN else _UPGRADE if lower == b"upgrade" else _PASS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openai_proxy.wire.fields import Field, tokens, values_of
+from openai_proxy.wire.fields import NOT_CONTROL, Field, tokens, values_of
 
 MAX_FIELDS = 200
 MAX_HEAD_BYTES = 64 * 1024
@@ -12,7 +12,6 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_INTERIM = 16
 """100, 102, 103 before one final answer."""
 
-_NOT_CONTROL = bytes(byte for byte in range(256) if byte == 9 or (byte >= 0x20 and byte != 0x7F))
 _SIZES = frozenset({len(b"keep-alive"), len(b"content-length"), len(b"transfer-encoding")})
 _VERSION = (b"HTTP", 1, 1)
 _OLD_VERSION = (b"HTTP", 1, 0)
@@ -95,7 +94,7 @@ class Head:
             self.fault = "a status outside 200-599"
         elif len(self.fields) > MAX_FIELDS:
             self.fault = "too many header fields"
-        elif self.phrase.translate(None, _NOT_CONTROL):
+        elif self.phrase.translate(None, NOT_CONTROL):
             self.fault = "control bytes in the status line"
 
 

@@ -102,6 +102,7 @@ class RequestBody:
         size = len(data)
         self.received_bytes += size
         if self._consumer is not None:
+            self._keep_while_short(data, size)
             self._consumer.write(data)
             return
         if self._lost:
@@ -112,6 +113,15 @@ class RequestBody:
             self._hold_more(size)
         elif self.buffered_bytes > HIGH_WATER_BYTES:
             self._pause()
+
+    def _keep_while_short(self, data: bytes, size: int) -> None:
+        """Keep what was sent, while it is short: a stale connection may need it a second time."""
+        if self.buffered_bytes + size == self.received_bytes and self.received_bytes <= HIGH_WATER_BYTES:
+            self._pieces.append(data)
+            self.buffered_bytes += size
+        elif self._pieces:
+            self._pieces = []
+            self.buffered_bytes = 0
 
     def complete(self) -> None:
         """The last byte came."""
@@ -212,8 +222,10 @@ class RequestBody:
                 if data:
                     consumer.write(data)
             return succeed(None)
-        pieces, self._pieces = self._pieces, []
-        self.buffered_bytes = 0
+        pieces = list(self._pieces)
+        if self.buffered_bytes > HIGH_WATER_BYTES:
+            self._pieces = []
+            self.buffered_bytes = 0
         self._consumer = consumer
         finished: Deferred[None] = Deferred(self._sending_cancelled)
         self._finished = finished

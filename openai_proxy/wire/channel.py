@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from openai_proxy.wire.body import RequestBody
+from openai_proxy.wire.client_watch import ClientWatch
 from openai_proxy.wire.deadlines import NEVER
 from openai_proxy.wire.heads import Head, Rejected
 from openai_proxy.wire.ids import new_request_id
 from openai_proxy.wire.parser import RequestParser
-from openai_proxy.wire.patience import Patience
 from openai_proxy.wire.request import Request
 from openai_proxy.wire.writing import write_now
 
@@ -33,6 +33,7 @@ LINGER_BYTES = 1024 * 1024
 """What is read and thrown away after a final answer that came before the body's end: closing
 with unread input makes the kernel send a reset, which can destroy the answer (RFC 9112 9.6)."""
 RATE_LOOK_SECONDS = 5.0
+"""How often the rate of an upload is looked at: rarely, for a burst now and then is enough."""
 
 
 @implementer(IPushProducer)
@@ -48,7 +49,7 @@ class Channel(Protocol):
     def __init__(self, site: Site) -> None:
         self.site = site
         self.limits = site.limits
-        self.patience = Patience(self, site.clock, site.limits)
+        self.watch = ClientWatch(self, site.clock, site.limits)
         self.message_began = 0.0
         self._seconds = site.clock.seconds
         self._parser = RequestParser(self, site.limits)
@@ -82,7 +83,7 @@ class Channel(Protocol):
         self._expect()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.patience.forget()
+        self.watch.forget()
         self.site.channel_closed(self)
         requests, self._requests = self._requests, deque()
         reading, self._reading = self._reading, None
@@ -101,7 +102,7 @@ class Channel(Protocol):
         elif self._early is not None:
             self._early.append(data)
             if sum(map(len, self._early)) > EARLY_BYTES:
-                self.patience.pause("upgrade")
+                self.watch.pause("upgrade")
         elif self._lingered_bytes >= 0:
             self._lingered_bytes += len(data)
             if self._lingered_bytes > LINGER_BYTES:
@@ -142,7 +143,7 @@ class Channel(Protocol):
             self._rate_from = None
         self._requests.append(request)
         if len(self._requests) > PIPELINED_REQUESTS:
-            self.patience.pause("pipeline")
+            self.watch.pause("pipeline")
 
     def body_piece(self, data: bytes) -> None:
         request = self._reading
@@ -158,7 +159,7 @@ class Channel(Protocol):
             return
         self._reading = None
         if request.body is not None:
-            self.patience.resume("body")
+            self.watch.resume("body")
             request.body.complete()
 
     # The body's reader: BodySource.
@@ -174,10 +175,10 @@ class Channel(Protocol):
             write_now(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause_body(self) -> None:
-        self.patience.pause("body")
+        self.watch.pause("body")
 
     def resume_body(self) -> None:
-        if self.patience.resume("body"):
+        if self.watch.resume("body"):
             # Only the time in which the client could send counts against its rate.
             self._rate_from = None
             self._expect()
@@ -205,7 +206,7 @@ class Channel(Protocol):
             else:
                 self._linger()
         elif self._requests:
-            self.patience.resume("pipeline")
+            self.watch.resume("pipeline")
             # Not at once: a thousand pipelined requests would be a thousand frames deep.
             self.site.call_soon(self._begin)
         else:
@@ -214,7 +215,7 @@ class Channel(Protocol):
     def _idle(self) -> None:
         if self._early is not None:
             early, self._early = self._early, None
-            self.patience.resume("upgrade")
+            self.watch.resume("upgrade")
             for data in early:
                 self.site.call_soon(self.dataReceived, data)
         elif self._rejection is not None:
@@ -252,7 +253,7 @@ class Channel(Protocol):
     def _reject(self, rejection: Rejected) -> None:
         """Answer with an error after all that came before it, read no more, and close."""
         self._rejection = rejection
-        self.patience.until(NEVER)
+        self.watch.until(NEVER)
         reading, self._reading = self._reading, None
         if reading is not None and reading.body is not None:
             self._reject_request(reading, rejection)
@@ -288,9 +289,9 @@ class Channel(Protocol):
             return
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
-        self.patience.resume("pipeline")
-        self.patience.resume("body")
-        self.patience.within(LINGER_SECONDS)
+        self.watch.resume("pipeline")
+        self.watch.resume("body")
+        self.watch.within(LINGER_SECONDS)
 
     # Upgrade.
 
@@ -315,8 +316,8 @@ class Channel(Protocol):
         self._tunnel = tunnel
         self._tunnel_producer = producer
         self._requests.clear()
-        self.patience.until(NEVER)
-        self.patience.resume("upgrade")
+        self.watch.until(NEVER)
+        self.watch.resume("upgrade")
         if self.write_blocked:
             producer.pauseProducing()
         return early
@@ -336,17 +337,17 @@ class Channel(Protocol):
     @property
     def write_blocked(self) -> bool:
         """Whether the client has not taken what was written to it."""
-        return self.patience.write_blocked
+        return self.watch.write_blocked
 
     def pauseProducing(self) -> None:
-        self.patience.write_blocks(True)
+        self.watch.write_blocks(True)
         if self._tunnel_producer is not None:
             self._tunnel_producer.pauseProducing()
         elif self._requests and self._requests[0].producer is not None:
             self._requests[0].producer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        self.patience.write_blocks(False)
+        self.watch.write_blocks(False)
         self._tell_drained(True)
         if self._tunnel_producer is not None:
             self._tunnel_producer.resumeProducing()
@@ -356,7 +357,7 @@ class Channel(Protocol):
     def stopProducing(self) -> None:
         """The transport is going; connectionLost follows."""
 
-    # Impatience.
+    # Time limits.
 
     def _expect(self) -> None:
         """Set the time limit for what the client has to do next.
@@ -367,16 +368,16 @@ class Channel(Protocol):
             return
         reading = self._reading
         if self._parser.in_head:
-            self.patience.until(self.message_began + self.limits.header_seconds)
+            self.watch.until(self.message_began + self.limits.header_seconds)
         elif reading is not None and reading.body is not None:
             if self._rate_from is None:
                 self._rate_from = (self._seconds(), reading.body.received_bytes)
                 limited = self.limits.body_bytes_per_second
-                self.patience.within(self.limits.header_seconds if limited else NEVER)
+                self.watch.within(self.limits.header_seconds if limited else NEVER)
         elif self._requests:
-            self.patience.until(NEVER)
+            self.watch.until(NEVER)
         else:
-            self.patience.within(self.limits.keepalive_seconds)
+            self.watch.within(self.limits.keepalive_seconds)
 
     def late(self, now: float) -> None:
         """The client did not send in time what it was waited for."""
@@ -388,14 +389,14 @@ class Channel(Protocol):
         elif self._closing and not self._was_tunnel:
             self.abortConnection()
         else:
-            self.patience.until(NEVER)
+            self.watch.until(NEVER)
             self.loseConnection()
 
     def _check_rate(self, request: Request, body: RequestBody, now: float) -> None:
         since, had = self._rate_from or (now, 0)
         enough = self.limits.body_bytes_per_second * (now - since)
         if request.expects_continue or body.received_bytes - had >= enough:
-            self.patience.within(RATE_LOOK_SECONDS)
+            self.watch.within(RATE_LOOK_SECONDS)
         elif request.status:
             self.abortConnection()
         else:
@@ -409,11 +410,11 @@ class Channel(Protocol):
         self._closing = True
         self.transport.loseConnection()
         # A client that does not take the rest of its answer must not keep the connection for ever.
-        self.patience.write_blocks(True)
+        self.watch.write_blocks(True)
 
     def abortConnection(self) -> None:
         self._closing = True
-        self.patience.forget()
+        self.watch.forget()
         self.transport.abortConnection()
 
     def getPeer(self) -> IAddress:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 _CLOSING_SECONDS = 5.0
+"""What TLS may take for its close; a peer that does not take part would keep the socket."""
 _RESPONSE_DONE = Failure(ResponseDone())
 _ENDED_BY_CLOSE = Failure(PotentialDataLoss())
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from twisted.web.http_headers import Headers
 
 Field = tuple[bytes, bytes]
+
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""A field's name, or a method (RFC 9110 section 5.6.2)."""
+NOT_CONTROL = bytes(byte for byte in range(256) if byte == 9 or (byte >= 0x20 and byte != 0x7F))
+"""What a field's value may be made of; for ``translate``, which leaves the rest (RFC 9110 section 5.5)."""
 
 HOP_BY_HOP = frozenset(
     {
@@ -23,6 +29,11 @@ HOP_BY_HOP = frozenset(
     }
 )
 """Fields that belong to one connection, not to the message (RFC 9110 section 7.6.1)."""
+
+
+def value_without_blanks(value: bytes) -> bytes:
+    """``value`` without the blanks behind it, which llhttp leaves and which are no part of it."""
+    return value.rstrip(b" \t") if value[-1:] in b" \t" else value
 
 
 def tokens(values: Iterable[bytes]) -> set[bytes]:
@@ -54,12 +65,12 @@ def end_to_end(fields: Sequence[Field], also: frozenset[bytes] = frozenset()) ->
             kept.append(field)
         elif name == b"connection":
             named = (named or set()) | tokens((field[1],))
-    if named and (named := named - _NAMED_IN_VAIN):
+    if named and (named := named - _NOT_NAMEABLE):
         kept = [field for field in kept if field[0].lower() not in named]
     return kept
 
 
-_NAMED_IN_VAIN = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
+_NOT_NAMEABLE = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 
 
 class Fields(Headers):

@@ -9,7 +9,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH
 
 from openai_proxy.config.settings import Limits
 from openai_proxy.wire.errors import error_body, reason_phrase
-from openai_proxy.wire.fields import Field, tokens
+from openai_proxy.wire.fields import NOT_CONTROL, Field, tokens
 
 _TARGET = re.compile(rb"[\x21-\x22\x24-\x7e]+")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?")
@@ -30,7 +30,7 @@ class Rejected(Exception):
 
     def answer(self, request_id: bytes) -> bytes:
         """The whole answer, after which the connection closes."""
-        ours = self.status == 500
+        ours = self.status in (500, 503)
         body = error_body(self.message, "server_error" if ours else "invalid_request_error", self.code)
         return (
             b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
@@ -92,7 +92,6 @@ _KNOWN = frozenset(
         b"content-encoding",
     }
 )
-_NOT_CONTROL = bytes(byte for byte in range(256) if byte == 9 or (byte >= 0x20 and byte != 0x7F))
 _READABLE = (b"application/json", b"application/x-www-form-urlencoded", b"text/")
 
 
@@ -106,7 +105,7 @@ def _known(fields: list[Field], limits: Limits) -> dict[bytes, list[bytes]]:
             known.setdefault(lower, []).append(value)
     if size > limits.header_bytes:
         raise Rejected(431, "The request's header section is too large.")
-    if b"".join([value for _, value in fields]).translate(None, _NOT_CONTROL):
+    if b"".join([value for _, value in fields]).translate(None, NOT_CONTROL):
         raise Rejected(400, "A header field has a control character (RFC 9110 section 5.5).")
     return known
 

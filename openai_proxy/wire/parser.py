@@ -14,7 +14,7 @@ from httptools import (
 )
 
 from openai_proxy.config.settings import Limits
-from openai_proxy.wire.fields import Field
+from openai_proxy.wire.fields import TOKEN, Field, value_without_blanks
 from openai_proxy.wire.heads import Head, Rejected
 
 
@@ -36,7 +36,7 @@ class Handler(Protocol):
 
 _USUAL = frozenset({b"GET /", b"POST ", b"HEAD "})
 _METHOD_BYTES = 64
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""What is waited for before the first blank: an endless first word is no method."""
 _METHOD = re.compile(rb"\r?\n?([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ")
 
 
@@ -101,7 +101,7 @@ class RequestParser:
         self._method_so_far = b""
         match = _METHOD.match(data)
         if match is None:
-            if len(data) <= _METHOD_BYTES and _TOKEN.fullmatch(data):
+            if len(data) <= _METHOD_BYTES and TOKEN.fullmatch(data):
                 self._method_so_far = data
                 return b""
             return data
@@ -148,8 +148,7 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         # Behind the head these are trailers, which are dropped (RFC 9112 section 7.1.2).
         if self.in_head:
-            # llhttp leaves the blanks behind a value, which are no part of it (RFC 9110 5.5).
-            self._fields.append((name, value.rstrip(b" \t") if value[-1:] in b" \t" else value))
+            self._fields.append((name, value_without_blanks(value)))
             if len(self._fields) > self._limits.header_count:
                 raise Rejected(431, "The request has too many header fields.")
 

@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import Request as ServerRequest
 from twisted.web.server import version as twisted_version
 
-from openai_proxy.wire.body import RequestBody
+from openai_proxy.wire.body import BodyLost, HeldBodiesFull, RequestBody
 from openai_proxy.wire.fields import Field, raw_fields
 from openai_proxy.wire.ids import new_request_id
 from openai_proxy.wire.writing import write_now
@@ -139,8 +139,14 @@ class Request(ServerRequest):
             self.render(resource)
 
         holding = self.body.hold(SMALL_BODY_BYTES, self.channel.site.held_bodies)
-        holding.addCallbacks(whole, lambda _: self.abort())
+        holding.addCallbacks(whole, self._not_whole)
         holding.addErrback(self.processingFailed)
+
+    def _not_whole(self, failure: Failure) -> None:
+        if failure.check(HeldBodiesFull) is not None:
+            self.channel.reject(503, "The proxy holds too many request bodies.")
+        elif failure.check(BodyLost) is None:
+            self.processingFailed(failure)
 
     def processingFailed(self, reason: Failure) -> Failure:
         """A bug of ours: into the log, and an answer that says nothing of it."""

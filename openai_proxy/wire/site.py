@@ -12,9 +12,9 @@ from twisted.web.server import Site as ServerSite
 from openai_proxy.config.settings import Limits
 from openai_proxy.wire.body import HeldBodies
 from openai_proxy.wire.channel import Channel
+from openai_proxy.wire.client_watch import PAUSED_LOOK_SECONDS
 from openai_proxy.wire.deadlines import Deadlines, interval_for
 from openai_proxy.wire.heads import Head
-from openai_proxy.wire.patience import PAUSED_LOOK_SECONDS
 from openai_proxy.wire.request import Request
 
 
@@ -60,12 +60,12 @@ class Site(ServerSite):
     def channel_opened(self, channel: Channel) -> None:
         """A client connected."""
         self.channels.add(channel)
-        self._deadlines.add(channel.patience)
+        self._deadlines.add(channel.watch)
 
     def channel_closed(self, channel: Channel) -> None:
         """Its connection is gone."""
         self.channels.discard(channel)
-        self._deadlines.discard(channel.patience)
+        self._deadlines.discard(channel.watch)
 
     def rejected(self, status: int, duration_seconds: float) -> None:
         """A channel answered a request that no resource had: not valid HTTP, too large, too slow."""

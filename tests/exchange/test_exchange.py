@@ -17,7 +17,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from openai_proxy.config.settings import Limits
-from openai_proxy.exchange.exchange import Exchange, Surroundings
+from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import Record
@@ -110,9 +110,9 @@ class Rig:
         limits = limits or Limits()
 
         def handle(request: Request) -> None:
-            around = Surroundings(self.client.clock, self.sink, request.channel.site.held_bodies, limits)
+            context = ExchangeContext(self.client.clock, self.sink, request.channel.site.held_bodies, limits)
             target = Target(Provider("openai", b"http://upstream"), TransparentClient(self.agent))
-            Exchange(request, target, request.uri, around).start()
+            Exchange(request, target, request.uri, context).start()
 
         self.client = Client(handle, limits)
 

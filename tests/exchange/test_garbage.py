@@ -109,10 +109,10 @@ def tunnel(proxy: MemoryProxy) -> None:
 
 
 CONNECTION = {
-    # llhttp's parser and who it calls know each other, as do a channel and its patience.
+    # llhttp's parser and who it calls know each other, as do a channel and its watch.
     "openai_proxy.wire.channel.Channel",
     "openai_proxy.wire.parser.RequestParser",
-    "openai_proxy.wire.patience.Patience",
+    "openai_proxy.wire.client_watch.ClientWatch",
 }
 
 

@@ -13,7 +13,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
 from openai_proxy.config.settings import Limits
-from openai_proxy.exchange.exchange import Exchange, Surroundings
+from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.record import Record
 from openai_proxy.providers.provider import Provider
@@ -83,9 +83,9 @@ def test_a_tunnel_has_one_record_with_its_bytes(by_client: bool, reason: Excepti
     sink, upstream = Sink(), Upstream()
 
     def handle(request: Request) -> None:
-        around = Surroundings(client.clock, sink, request.channel.site.held_bodies, Limits())
+        context = ExchangeContext(client.clock, sink, request.channel.site.held_bodies, Limits())
         target: Any = Target(Provider("openai", b"http://upstream"), upstream)  # type: ignore[arg-type]
-        Exchange(request, target, request.uri, around).start()
+        Exchange(request, target, request.uri, context).start()
 
     client = Client(handle)
     client.send(ASK)

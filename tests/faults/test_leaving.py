@@ -72,9 +72,9 @@ async def test_row_16_in_a_blocked_upload(
     def flood() -> bool:
         # No more than the sockets hold: a FIN behind bytes that the proxy's own socket has no
         # room for is not to be seen by anybody.
-        if not channel.patience._pauses:
+        if not channel.watch._pauses:
             client.write(piece)
-        return bool(channel.patience._pauses) and not client.transport.dataBuffer
+        return bool(channel.watch._pauses) and not client.transport.dataBuffer
 
     await eventually(reactor, flood)
     getattr(client, leaving)()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from openai_proxy.wire.body import HIGH_WATER_BYTES
-from openai_proxy.wire.body import HIGH_WATER_BYTES
 from tests.faults.conftest import MakeGateway, MakeUpstream
 from tests.faults.support import GET, OK, Answer, Gateway, post, requests_of, upload
 from tests.support.upstream import ScriptedUpstream, UpstreamConnection

@@ -122,7 +122,7 @@ def respond(clock: Clock, uri: bytes = CHAT, stream: bool = False, **knobs: str)
 
 
 def file_body(body: bytes, **options: Any) -> Any:
-    return FileBodyProducer(BytesIO(body), **options)  # type: ignore[no-untyped-call]
+    return FileBodyProducer(BytesIO(body), **options)
 
 
 def result_of(fired: Deferred[Any]) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 
 from openai_proxy.observe.outcome import Outcome
-from openai_proxy.relay.failures import PROXY_FAILED, failing
+from openai_proxy.relay.failures import PROXY_FAILED, error_answer_for
 from openai_proxy.wire import errors
 
 
@@ -23,7 +23,7 @@ from openai_proxy.wire import errors
 )
 def test_each_error_has_its_answer(error: Exception, status: int, outcome: Outcome) -> None:
     """Status and outcome by the error's class, or the nearest above it."""
-    failure = failing(error)
+    failure = error_answer_for(error)
     assert (failure.status, failure.outcome) == (status, outcome)
 
 
@@ -34,10 +34,10 @@ def test_every_class_of_upstream_errors_is_known() -> None:
         return [kind, *(deeper for child in kind.__subclasses__() for deeper in below(child))]
 
     for kind in below(errors.UpstreamError):
-        assert failing(kind()) is not PROXY_FAILED
+        assert error_answer_for(kind()) is not PROXY_FAILED
 
 
 def test_what_is_not_an_upstream_error_is_ours() -> None:
     """A bug is 500 and ``proxy_error``, and tells nothing."""
-    assert failing(RuntimeError("secret")) is PROXY_FAILED
+    assert error_answer_for(RuntimeError("secret")) is PROXY_FAILED
     assert "secret" not in PROXY_FAILED.message

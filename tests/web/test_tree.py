@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from zope.interface import implementer
 
 from openai_proxy.config.settings import Limits
-from openai_proxy.exchange.exchange import Surroundings
+from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.providers.provider import Provider
@@ -49,9 +49,9 @@ class Rig(Client):
         self.metrics = Metrics(new_registry())
         self.tree = ProxySite(self.clock, Limits(), self.metrics)
         self.agent = Recorder()
-        around = Surroundings(self.clock, self.metrics, self.tree.held_bodies, Limits())
+        context = ExchangeContext(self.clock, self.metrics, self.tree.held_bodies, Limits())
         target = Target(Provider("openai", base_url), TransparentClient(self.agent))
-        self.tree.add({b"openai": Relay(target, b"/openai", around), b"v1": Relay(target, b"", around)})
+        self.tree.add({b"openai": Relay(target, b"/openai", context), b"v1": Relay(target, b"", context)})
         self.connect(self.tree)
 
     def get(self, path: bytes, method: bytes = b"GET") -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""How long a client may take: to send, to read, to be idle; and whether a paused one is still there."""
+"""What is waited for from a client: to send, to read, to be idle; and whether a paused one is still there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
 _PEER_CLOSED = (_TCP_CLOSE, _TCP_CLOSE_WAIT)
 
 
-class Impatient(Protocol):
+class Watched(Protocol):
     """The connection whose client is waited for."""
 
     transport: Any
@@ -28,7 +28,7 @@ class Impatient(Protocol):
         """Cut the connection."""
 
 
-class Patience:
+class ClientWatch:
     """The deadlines of one connection, and the reasons for which it is not read."""
 
     __slots__ = (
@@ -41,7 +41,7 @@ class Patience:
         "deadline",
     )
 
-    def __init__(self, connection: Impatient, clock: IReactorTime, limits: Limits) -> None:
+    def __init__(self, connection: Watched, clock: IReactorTime, limits: Limits) -> None:
         self.deadline = NEVER
         self._connection = connection
         self._seconds = clock.seconds

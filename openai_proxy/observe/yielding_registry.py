@@ -1,4 +1,4 @@
-"""A registry that lets others work while it is read.
+"""A registry that yields the interpreter to others while it is read.
 
 The exporter renders in a thread, at some 15 us a sample. While it holds the interpreter, each
 wake-up of the reactor, and each of its system calls, waits for the switch interval (5 ms by
@@ -21,7 +21,7 @@ PORTION_SAMPLES = 16
 PAUSE_SECONDS = 0.001
 
 
-class Unhurried(Collector):
+class YieldingRegistry(Collector):
     """What ``registry`` collects, family by family, sample by sample, with pauses."""
 
     def __init__(

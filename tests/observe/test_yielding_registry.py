@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from openai_proxy.observe.unhurried import PORTION_SAMPLES, Unhurried
+from openai_proxy.observe.yielding_registry import PORTION_SAMPLES, YieldingRegistry
 
 
 class Custom:
@@ -38,21 +38,21 @@ def registry() -> CollectorRegistry:
 
 def test_the_text_is_the_same(registry: CollectorRegistry) -> None:
     """In both formats it is, byte for byte, what the registry itself gives."""
-    unhurried = Unhurried(registry, lambda _: None)
-    assert generate_latest(unhurried) == generate_latest(registry)
-    assert openmetrics.generate_latest(unhurried) == openmetrics.generate_latest(registry)
+    yielding = YieldingRegistry(registry, lambda _: None)
+    assert generate_latest(yielding) == generate_latest(registry)
+    assert openmetrics.generate_latest(yielding) == openmetrics.generate_latest(registry)
 
 
 def test_it_pauses_between_portions(registry: CollectorRegistry) -> None:
     """No portion is longer than promised."""
     pauses: list[float] = []
-    generate_latest(Unhurried(registry, pauses.append))
+    generate_latest(YieldingRegistry(registry, pauses.append))
     samples = sum(len(metric.samples) for metric in registry.collect())
     assert len(pauses) >= samples // PORTION_SAMPLES - 5
 
 
 def test_only_the_asked_names(registry: CollectorRegistry) -> None:
     """``?name[]=`` gives these samples and no other."""
-    restricted = Unhurried(registry, lambda _: None).restricted_registry(["plain", "requests_total"])
+    restricted = YieldingRegistry(registry, lambda _: None).restricted_registry(["plain", "requests_total"])
     expected = generate_latest(registry.restricted_registry(["plain", "requests_total"]))
     assert sorted(generate_latest(restricted).splitlines()) == sorted(expected.splitlines())
