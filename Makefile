@@ -11,8 +11,8 @@ PYTEST_ARGS ?=
 PIP_TOOLS = pip-tools==7.6.2
 
 BIN = $(VENV)/bin
-TYPED = openai_proxy twisted/plugins/openaiproxy_plugin.py tests benchmarks
-SOURCES = openai_proxy twisted tests benchmarks
+TYPED = openai_proxy twisted/plugins/openaiproxy_plugin.py tests benchmarks tools
+SOURCES = openai_proxy twisted tests benchmarks tools
 # --require-hashes: pip takes nothing that the lock does not name, whatever index it is set to.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-deps --no-build-isolation --editable .
@@ -24,7 +24,7 @@ COMPILE = env -u PIP_FIND_LINKS -u PIP_CONSTRAINT CUSTOM_COMPILE_COMMAND="make l
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint fmt lock clean
+.PHONY: help run test lint fmt prices lock clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -46,6 +46,9 @@ fmt: $(VENV)/dev.installed ## format, and mend what can be mended
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
+prices: $(VENV)/dev.installed ## write openai_proxy/policy/prices.json anew from the genai-prices package
+	$(BIN)/python -m tools.prices
+
 # run.txt first: dev.txt is held to its versions, so both locks test what is run.
 lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -59,7 +62,7 @@ lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_AR
 clean: ## remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -f twisted/plugins/dropin.cache
-	find openai_proxy twisted tests -name __pycache__ -prune -exec rm -rf {} +
+	find openai_proxy twisted tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/made:
 	@command -v "$(PYTHON)" >/dev/null || { \

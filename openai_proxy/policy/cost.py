@@ -1,0 +1,169 @@
+"""What one answer costs: its usage times the rates of its model, in whole numbers.
+
+A micro-dollar per million tokens is a pico-dollar per token, so tokens times rates are exact in
+pico-dollars, and can be added up; only the last step, to micro-dollars, rounds.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from openai_proxy.observe.usage import Usage
+
+PICO_PER_MICRO = 10**6
+
+Rate = Annotated[int, Meta(ge=0)]
+
+
+class Parts(Struct, frozen=True, gc=False, kw_only=True):
+    """Tokens within the usage's totals that some models price apart; 0 where nobody told."""
+
+    input_audio: int = 0
+    input_image: int = 0
+    output_audio: int = 0
+    output_image: int = 0
+
+
+NO_PARTS = Parts()
+
+
+class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
+    """Micro-dollars per million tokens, unless a field says another unit.
+
+    A part without a rate of its own is paid as what it is part of; a total without one is free.
+    """
+
+    input: Rate | None = None
+    cached_input: Rate | None = None
+    cache_write: Rate | None = None
+    cache_write_1h: Rate | None = None
+    output: Rate | None = None
+    reasoning: Rate | None = None
+    input_audio: Rate | None = None
+    input_image: Rate | None = None
+    output_audio: Rate | None = None
+    output_image: Rate | None = None
+    audio_hour: Rate | None = None
+    """Micro-dollars per hour of audio: some prices are no whole number per minute."""
+    audio_least_seconds: Rate | None = None
+    """Shorter audio is paid as if it were this long."""
+    request: Rate | None = None
+    """Micro-dollars per request."""
+
+
+class Above(Rates, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
+    """The rates of every token of a request whose input is longer than ``input_tokens``."""
+
+    input_tokens: Annotated[int, Meta(gt=0)]
+
+
+class Price(Rates, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
+    """The rates of one model, in one service tier, at one time."""
+
+    above: tuple[Above, ...] = ()
+    """By rising ``input_tokens``; the last that the input is longer than holds, for all tokens."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would make something free that nobody called free."""
+        if self.input is None and self.output is None and self.audio_hour is None and self.request is None:
+            raise ValueError("no rate at all: a free model has `input` and `output` of 0")
+        last = 0
+        for row in self.above:
+            if row.input_tokens <= last:
+                raise ValueError(f"`above` is not by rising `input_tokens` at {row.input_tokens}")
+            last = row.input_tokens
+            if odd := _rated(self) ^ _rated(row):
+                raise ValueError(
+                    f"above {last} input tokens other rates are given than below: {', '.join(sorted(odd))}"
+                )
+
+
+def cost_picodollars(usage: Usage, price: Price, parts: Parts = NO_PARTS) -> int | None:
+    """The cost in pico-dollars: exact for tokens and requests, to the nearest for audio's time.
+
+    None: the usage tells nothing that the price is for (a price per hour, and no seconds).
+    A part that exceeds its total, which no upstream should send, is cut to it; never below 0.
+    """
+    input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
+    rates: Rates = price
+    for above in price.above:
+        if input_tokens > above.input_tokens:
+            rates = above
+    if not _told(usage, rates):
+        return None
+    cost = _input(input_tokens, usage, rates, parts) + _output(output_tokens, usage, rates, parts)
+    if rates.request is not None:
+        cost += rates.request * PICO_PER_MICRO
+    if rates.audio_hour is not None and usage.seconds is not None:
+        cost += _audio(usage.seconds, rates.audio_hour, rates.audio_least_seconds or 0)
+    return cost
+
+
+def cost_microdollars(usage: Usage, price: Price, parts: Parts = NO_PARTS) -> int | None:
+    """``cost_picodollars`` to the nearest micro-dollar, half of one up; None as there."""
+    cost = cost_picodollars(usage, price, parts)
+    return None if cost is None else _nearest(cost, PICO_PER_MICRO)
+
+
+def _rated(rates: Rates) -> set[str]:
+    return {name for name in Rates.__struct_fields__ if getattr(rates, name) is not None}
+
+
+def _told(usage: Usage, rates: Rates) -> bool:
+    by_token = rates.input is not None or rates.output is not None
+    by_time = rates.audio_hour is not None
+    return (
+        (by_token and (usage.input_tokens is not None or usage.output_tokens is not None))
+        or (by_time and usage.seconds is not None)
+        or not (by_token or by_time)
+    )
+
+
+def _input(tokens: int, usage: Usage, rates: Rates, parts: Parts) -> int:
+    hour = 0 if rates.cache_write_1h is None else usage.cache_write_1h_tokens
+    return _total(
+        tokens,
+        rates.input,
+        (
+            (usage.cached_input_tokens, rates.cached_input),
+            (hour, rates.cache_write_1h),
+            (usage.cache_write_tokens - hour, rates.cache_write),
+            (parts.input_audio, rates.input_audio),
+            (parts.input_image, rates.input_image),
+        ),
+    )
+
+
+def _output(tokens: int, usage: Usage, rates: Rates, parts: Parts) -> int:
+    return _total(
+        tokens,
+        rates.output,
+        (
+            (usage.reasoning_tokens, rates.reasoning),
+            (parts.output_audio, rates.output_audio),
+            (parts.output_image, rates.output_image),
+        ),
+    )
+
+
+def _total(tokens: int, rate: int | None, parts: tuple[tuple[int, int | None], ...]) -> int:
+    """The parts that have a rate of their own, and what is left of the total at its rate."""
+    left = max(0, tokens)
+    cost = 0
+    for part, own in parts:
+        if own is not None and part > 0:
+            taken = min(part, left)
+            left -= taken
+            cost += taken * own
+    return cost + left * (rate or 0)
+
+
+def _audio(seconds: float, hour: int, least_seconds: int) -> int:
+    milliseconds = round(seconds * 1000)
+    if milliseconds <= 0:
+        return 0
+    return _nearest(hour * PICO_PER_MICRO * max(milliseconds, least_seconds * 1000), 3_600_000)
+
+
+def _nearest(numerator: int, denominator: int) -> int:
+    return (2 * numerator + denominator) // (2 * denominator)
