@@ -1,0 +1,124 @@
+"""The chunks of a chat completion or a completion, as server-sent events."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from openai_proxy.observe.members import NOTHING, UNREADABLE, Named, decoded, error_in_body, is_said
+from openai_proxy.observe.said import SILENT, TOKEN, VISIBLE, Said
+from openai_proxy.observe.usage import NO_QUIRKS, Form, Quirks
+
+_NULL_BYTES: Final = len("null")
+
+
+# gc=False: made by the thousand, and what comes out of JSON has no cycles.
+class _Delta(Struct, gc=False):
+    # `Any` where the usual value is a short string: made faster than compared as bytes.
+    content: Any = None
+    refusal: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Raw = NOTHING
+    tool_calls: Raw = NOTHING
+    function_call: Raw = NOTHING
+    audio: Raw = NOTHING
+
+
+class _Choice(Struct, gc=False):
+    delta: _Delta | None = None
+    text: Any = None
+
+
+class _XGroq(Struct):
+    usage: Raw = NOTHING
+    error: Raw = NOTHING
+
+
+class _Chunk(Named, gc=False):
+    choices: list[_Choice] | None = None
+    x_groq: Raw = NOTHING
+
+
+class _Audio(Struct):
+    data: Any = None
+    transcript: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+_x_groq = msgspec.json.Decoder(_XGroq)
+_audio = msgspec.json.Decoder(_Audio)
+
+
+class ChatEvents:
+    """Reads one stream. A chunk is decoded whole, and little of it made: 0.4 us."""
+
+    __slots__ = ("said",)
+
+    def __init__(self, form: Form | None, quirks: Quirks = NO_QUIRKS) -> None:
+        self.said = Said(form, quirks)
+
+    def read(self, name: bytes, data: bytes) -> int:
+        """Whether the event brings a token, and whether one that is seen."""
+        try:
+            chunk = _decode(data)
+        except UNREADABLE:
+            self._odd(name, data)
+            return SILENT
+        said = self.said
+        if said.model is None or len(chunk.usage) > _NULL_BYTES or len(chunk.error):
+            said.take(chunk)
+        if len(chunk.x_groq):
+            self._x_groq(chunk.x_groq)
+        if name == b"error" and said.error is None:
+            said.error = error_in_body(data)
+        kind = SILENT
+        for choice in chunk.choices or ():
+            kind = max(kind, _kind(choice))
+        return kind
+
+    def _odd(self, name: bytes, data: bytes) -> None:
+        if data.startswith(b"[DONE]"):
+            self.said.ended = True
+        elif name == b"error":
+            self.said.error = error_in_body(data) or (None, None)
+        else:
+            self.said.unread = True
+
+    def _x_groq(self, raw: Raw) -> None:
+        """Groq's older place for usage, and for what went wrong."""
+        extra = decoded(_x_groq, raw)
+        if extra is not None:
+            self.said.take(Named(usage=extra.usage, error=extra.error))
+
+
+def _kind(choice: _Choice) -> int:
+    delta = choice.delta
+    if delta is None:
+        return VISIBLE if choice.text else SILENT
+    content = delta.content
+    if content:
+        return VISIBLE if type(content) is str else _of_parts(content)
+    if delta.refusal:
+        return VISIBLE
+    if len(delta.audio) and _is_heard(delta.audio):
+        return VISIBLE
+    if delta.reasoning_content or delta.reasoning:
+        return TOKEN
+    others = (delta.tool_calls, delta.reasoning_details, delta.function_call)
+    return TOKEN if any(is_said(member) for member in others) else SILENT
+
+
+def _of_parts(content: Any) -> int:
+    """Mistral's reasoning models send a list of parts: thinking is not seen."""
+    if isinstance(content, list):
+        if all(isinstance(part, dict) and part.get("type") == "thinking" for part in content):
+            return TOKEN
+    return VISIBLE
+
+
+def _is_heard(raw: Raw) -> bool:
+    audio = decoded(_audio, raw)
+    return audio is not None and bool(audio.data or audio.transcript)

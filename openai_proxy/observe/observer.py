@@ -1,0 +1,269 @@
+"""Reads an answer on the side: clocks, usage, errors and the end, without touching a byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+from twisted.logger import Logger
+
+from openai_proxy.observe.chat_events import ChatEvents
+from openai_proxy.observe.inflate import Inflate, InflateError
+from openai_proxy.observe.members import ErrorName, Named, decoded, error_in_body
+from openai_proxy.observe.message_events import MessageEvents, SaidByMessage
+from openai_proxy.observe.said import VISIBLE, Said
+from openai_proxy.observe.sse import SseSplitter
+from openai_proxy.observe.typed_events import TypedEvents
+from openai_proxy.observe.usage import (
+    EXPECTED,
+    FORMS,
+    NO_QUIRKS,
+    Quirks,
+    Usage,
+    UsageMissing,
+)
+
+MAX_JSON_BYTES: Final = 16 * 1024 * 1024
+"""What is kept of a JSON answer to be decoded at its end; of a longer one nothing is known."""
+
+ANTHROPIC: Final = "anthropic"
+_CHUNKED: Final = frozenset({"chat_completions", "completions"})
+_GZIP: Final = (b"gzip", b"x-gzip")
+_named = msgspec.json.Decoder(Named)
+
+
+class Observer:
+    """Of one answer. ``piece`` and ``end`` never raise, and memory is bounded.
+
+    All is 0 or None until it is seen; ``usage`` is there after :meth:`end`. Times are those
+    given to ``piece``.
+    """
+
+    _log = Logger()
+    is_stream = False
+
+    def __init__(self, said: Said, inflate: Inflate | None, usage_expected: bool) -> None:
+        self.usage: Usage | None = None
+        self.first_token_at: float | None = None
+        """Of any kind: reasoning and tool arguments too."""
+        self.first_visible_at: float | None = None
+        self.last_token_at: float | None = None
+        self.token_events = 0
+        """Events with tokens; how many tokens are in one is the provider's choice."""
+        self.on_interval: Callable[[float], object] | None = None
+        """Called with the seconds since the last event with tokens: 0 if they came together."""
+        self._said = said
+        self._inflate = inflate
+        self._usage_expected = usage_expected
+        self._whole = False
+        self._over = False
+
+    def piece(self, data: bytes, now: float) -> None:
+        """Some bytes of the body as they were received, at ``now`` seconds."""
+        if self._over:
+            return
+        try:
+            if self._inflate is not None:
+                data = self._inflate.feed(data)
+            self._read(data, now)
+        except InflateError:
+            self._stop()
+        except Exception:
+            # The relay goes on whatever an answer does to its reader.
+            self._log.failure("An observer failed")
+            self._stop()
+
+    def end(self, whole: bool = True) -> None:
+        """No more will come. ``whole``: the body came to the end of its framing."""
+        if self._over:
+            return
+        self._whole = whole
+        try:
+            self._finish(whole)
+            self.usage = self._said.usage()
+        except Exception:
+            self._log.failure("An observer failed")
+            self._said.unread = True
+        self._over = True
+
+    def _stop(self) -> None:
+        self._over = True
+        self._said.unread = True
+        self._forget()
+
+    def _read(self, data: bytes, now: float) -> None:
+        raise NotImplementedError
+
+    def _finish(self, whole: bool) -> None:
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """Free what is held."""
+
+    @property
+    def error(self) -> ErrorName | None:
+        """What went wrong, in the provider's words: an error body, or an error inside a stream."""
+        return self._said.error
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer came to the end that its form prescribes.
+
+        ``[DONE]``, the last event of a response or message, or a JSON body that is one.
+        """
+        return self._said.ended
+
+    @property
+    def model(self) -> str | None:
+        """The answer's own name of its model: any text, not a label."""
+        return self._said.model
+
+    @property
+    def service_tier(self) -> str | None:
+        """The tier that was given."""
+        return self._said.service_tier
+
+    @property
+    def answer_id(self) -> str | None:
+        """A stored response is answered again when it is asked for: its usage counts once."""
+        return self._said.answer_id
+
+    @property
+    def usage_missing(self) -> UsageMissing | None:
+        """Why there is no usage, after the end; None if there is, or if none was due."""
+        if self.usage is not None or not self._usage_expected:
+            return None
+        if self._said.unread:
+            return UsageMissing.UNPARSABLE
+        if not self._whole and not self.ended:
+            return UsageMissing.DISCONNECT
+        return UsageMissing.STREAM_WITHOUT_USAGE if self.is_stream else UsageMissing.NONE_IN_ANSWER
+
+
+class Events(Protocol):
+    """A reader of one form of stream."""
+
+    said: Said
+
+    def read(self, name: bytes, data: bytes) -> int:
+        """``SILENT``, ``TOKEN`` or ``VISIBLE``."""
+
+
+class StreamObserver(Observer):
+    """Of server-sent events."""
+
+    is_stream = True
+
+    def __init__(self, events: Events, inflate: Inflate | None, usage_expected: bool) -> None:
+        super().__init__(events.said, inflate, usage_expected)
+        self._splitter = SseSplitter()
+        self._feed = self._splitter.feed
+        self._read_event = events.read
+
+    def _read(self, data: bytes, now: float) -> None:
+        for name, event in self._feed(data):
+            kind = self._read_event(name, event)
+            if kind:
+                if self.last_token_at is None:
+                    self.first_token_at = now
+                elif self.on_interval is not None:
+                    self.on_interval(now - self.last_token_at)
+                self.last_token_at = now
+                self.token_events += 1
+                if kind == VISIBLE and self.first_visible_at is None:
+                    self.first_visible_at = now
+
+    def _finish(self, whole: bool) -> None:
+        if whole:
+            for name, event in self._splitter.finish():
+                self._read_event(name, event)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._splitter = SseSplitter()
+        self._feed = self._splitter.feed
+
+
+class JsonObserver(Observer):
+    """Of one JSON body, decoded once when it is whole."""
+
+    def __init__(self, said: Said, inflate: Inflate | None, usage_expected: bool, is_error: bool) -> None:
+        super().__init__(said, inflate, usage_expected)
+        self._is_error = is_error
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def _read(self, data: bytes, now: float) -> None:
+        self._size += len(data)
+        if self._size > MAX_JSON_BYTES:
+            self._stop()
+        else:
+            self._pieces.append(data)
+
+    def _finish(self, whole: bool) -> None:
+        body = b"".join(self._pieces)
+        self._forget()
+        said = self._said
+        named = decoded(_named, body)
+        if named is not None:
+            said.ended = True
+            said.take(named)
+            if isinstance(said, SaidByMessage):
+                said.overwrite(named.usage)
+        elif whole:
+            said.unread = True
+        if self._is_error and said.error is None:
+            said.error = error_in_body(body)
+
+    def _forget(self) -> None:
+        self._pieces = []
+
+
+def observer_for(
+    endpoint: str,
+    status: int,
+    content_type: bytes | None,
+    content_encoding: bytes | None,
+    dialect: str = "openai",
+    quirks: Quirks = NO_QUIRKS,
+) -> Observer | None:
+    """Who reads this answer; None if it says nothing that is read (see :func:`usage_unobserved`).
+
+    It is chosen by what the answer is, never by what was asked for. Only the answer to a request
+    that costs something should be given: a GET of a stored response repeats its usage.
+    """
+    encoding = (content_encoding or b"identity").strip().lower()
+    if encoding != b"identity" and encoding not in _GZIP:
+        return None
+    inflate = Inflate() if encoding in _GZIP else None
+    media_type = (content_type or b"").partition(b";")[0].strip().lower()
+    expected = _is_usage_expected(endpoint, status, dialect)
+    if media_type == b"text/event-stream":
+        return StreamObserver(_events(endpoint, dialect, quirks), inflate, expected)
+    if media_type != b"application/json" and not media_type.endswith(b"+json"):
+        return None
+    if status < 400 and endpoint not in FORMS and dialect != ANTHROPIC:
+        return None
+    said = SaidByMessage(quirks) if dialect == ANTHROPIC else Said(FORMS.get(endpoint), quirks)
+    return JsonObserver(said, inflate, expected, status >= 400)
+
+
+def usage_unobserved(endpoint: str, status: int, content_encoding: bytes | None) -> UsageMissing | None:
+    """Why there is no usage of an answer that nobody reads; None if none was due."""
+    if not _is_usage_expected(endpoint, status, "openai"):
+        return None
+    encoding = (content_encoding or b"identity").strip().lower()
+    return UsageMissing.NONE_IN_ANSWER if encoding in (b"identity", *_GZIP) else UsageMissing.UNPARSABLE
+
+
+def _is_usage_expected(endpoint: str, status: int, dialect: str) -> bool:
+    return 200 <= status < 300 and (endpoint in EXPECTED or dialect == ANTHROPIC)
+
+
+def _events(endpoint: str, dialect: str, quirks: Quirks) -> Events:
+    if dialect == ANTHROPIC:
+        return MessageEvents(quirks)
+    if endpoint in _CHUNKED:
+        return ChatEvents(FORMS[endpoint], quirks)
+    return TypedEvents(FORMS.get(endpoint, FORMS["responses"]), quirks)

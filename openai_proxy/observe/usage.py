@@ -1,0 +1,230 @@
+"""What an answer says that it used, in one form for all endpoints and providers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Final, Protocol
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens as they are billed. ``None``: the answer does not say.
+
+    Inclusive: ``input_tokens`` has the cached ones and the cache writes in it, and
+    ``output_tokens`` the reasoning. The parts are 0 where nothing is said of them.
+    """
+
+    input_tokens: int | None = None
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """Those of ``cache_write_tokens`` that are kept for an hour, at another price (Anthropic)."""
+    output_tokens: int | None = None
+    reasoning_tokens: int = 0
+    seconds: float | None = None
+    """Of audio, where that is what is billed."""
+    model: str | None = None
+    """The answer's own name of it, which may not be the one asked for."""
+    service_tier: str | None = None
+    """The tier that was given, which may not be the one asked for."""
+
+
+class UsageMissing(StrEnum):
+    """Why there is no usage where some was to be expected: the label ``reason``."""
+
+    STREAM_WITHOUT_USAGE = "stream_without_usage"
+    DISCONNECT = "disconnect"
+    UNPARSABLE = "unparsable"
+    NONE_IN_ANSWER = "none_in_answer"
+
+
+class Quirks(Struct, frozen=True, kw_only=True):
+    """Where a provider's numbers mean something else than OpenAI's."""
+
+    reasoning_is_additional: bool = False
+    """Reasoning is not in ``completion_tokens`` (xAI, Perplexity)."""
+    citations_are_additional: bool = False
+    """``citation_tokens`` are output too (Perplexity)."""
+
+
+NO_QUIRKS: Final = Quirks()
+QUIRKS: Final = {
+    "xai": Quirks(reasoning_is_additional=True),
+    "perplexity": Quirks(reasoning_is_additional=True, citations_are_additional=True),
+}
+
+
+Count = Annotated[int, Meta(ge=0, le=1 << 53)]
+"""A number of tokens; what is outside is no count, and beyond it a counter's float is inexact."""
+
+
+class Wire(Protocol):
+    """A usage object as it is sent."""
+
+    def normal(self, quirks: Quirks) -> Usage | None:
+        """In the one form; None if it says nothing."""
+
+
+class _Details(Struct, frozen=True):
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+
+
+_NO_DETAILS: Final = _Details()
+
+
+def _first(*values: int | None) -> int:
+    """The first that is said, 0 if none is."""
+    return next((value for value in values if value is not None), 0)
+
+
+class CompletionUsage(Struct, frozen=True):
+    """Chat completions, completions, embeddings, runs: ``prompt_tokens``, ``completion_tokens``."""
+
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    # The same, where others have put it.
+    cached_tokens: Count | None = None
+    """Anthropic's OpenAI layer, Moonshot."""
+    prompt_cache_hit_tokens: Count | None = None
+    """DeepSeek."""
+    cache_read_input_tokens: Count | None = None
+    """Databricks."""
+    reasoning_tokens: Count | None = None
+    """Databricks, Perplexity, Baseten."""
+    citation_tokens: Count | None = None
+
+    def normal(self, quirks: Quirks) -> Usage | None:
+        if self.prompt_tokens is None and self.completion_tokens is None:
+            return None
+        prompt = self.prompt_tokens_details or _NO_DETAILS
+        completion = self.completion_tokens_details or _NO_DETAILS
+        output = self.completion_tokens
+        reasoning = _first(completion.reasoning_tokens, self.reasoning_tokens)
+        if output is not None and quirks.reasoning_is_additional:
+            output += reasoning
+        if output is not None and quirks.citations_are_additional:
+            output += _first(self.citation_tokens)
+        return Usage(
+            input_tokens=self.prompt_tokens,
+            cached_input_tokens=_first(
+                prompt.cached_tokens,
+                self.cached_tokens,
+                self.prompt_cache_hit_tokens,
+                self.cache_read_input_tokens,
+            ),
+            cache_write_tokens=_first(prompt.cache_write_tokens),
+            output_tokens=output,
+            reasoning_tokens=reasoning,
+        )
+
+
+class EmbeddingUsage(CompletionUsage, frozen=True):
+    """Embeddings: there is no output, and nobody says so."""
+
+    def normal(self, quirks: Quirks) -> Usage | None:
+        usage = CompletionUsage.normal(self, quirks)
+        if usage is None or usage.output_tokens is not None:
+            return usage
+        return msgspec.structs.replace(usage, output_tokens=0)
+
+
+class ResponseUsage(Struct, frozen=True):
+    """Responses, images, speech, transcriptions: ``input_tokens``, ``output_tokens``."""
+
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+    seconds: Annotated[float, Meta(ge=0)] | None = None
+    """Of a transcription billed by its duration."""
+
+    def normal(self, quirks: Quirks) -> Usage | None:
+        if self.input_tokens is None and self.output_tokens is None and self.seconds is None:
+            return None
+        into = self.input_tokens_details or _NO_DETAILS
+        out = self.output_tokens_details or _NO_DETAILS
+        return Usage(
+            input_tokens=self.input_tokens,
+            cached_input_tokens=_first(into.cached_tokens),
+            cache_write_tokens=_first(into.cache_write_tokens),
+            output_tokens=self.output_tokens,
+            reasoning_tokens=_first(out.reasoning_tokens),
+            seconds=self.seconds,
+        )
+
+
+class _CacheCreation(Struct, frozen=True):
+    ephemeral_1h_input_tokens: Count | None = None
+
+
+class _MessageOutput(Struct, frozen=True):
+    thinking_tokens: Count | None = None
+
+
+class MessageUsage(Struct, frozen=True):
+    """Anthropic's Messages: ``input_tokens`` is what was neither read from nor put into the cache."""
+
+    input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation: _CacheCreation | None = None
+    output_tokens: Count | None = None
+    output_tokens_details: _MessageOutput | None = None
+    service_tier: str | None = None
+
+    def overwritten_by(self, later: MessageUsage) -> MessageUsage:
+        """With what ``later`` says in place of what was said before: its numbers are totals."""
+        said = {name: value for name in self.__struct_fields__ if (value := getattr(later, name)) is not None}
+        return msgspec.structs.replace(self, **said)
+
+    def normal(self, quirks: Quirks) -> Usage | None:
+        if self.input_tokens is None and self.output_tokens is None:
+            return None
+        written = _first(self.cache_creation_input_tokens)
+        read = _first(self.cache_read_input_tokens)
+        hour = self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation else None
+        thinking = self.output_tokens_details.thinking_tokens if self.output_tokens_details else None
+        return Usage(
+            input_tokens=None if self.input_tokens is None else _first(self.input_tokens) + written + read,
+            cached_input_tokens=read,
+            cache_write_tokens=written,
+            cache_write_1h_tokens=_first(hour),
+            output_tokens=self.output_tokens,
+            reasoning_tokens=_first(thinking),
+            service_tier=self.service_tier,
+        )
+
+
+# Not strict: some send 12.0, or "12".
+_completion = msgspec.json.Decoder(CompletionUsage, strict=False)
+_embedding = msgspec.json.Decoder(EmbeddingUsage, strict=False)
+_response = msgspec.json.Decoder(ResponseUsage, strict=False)
+_message = msgspec.json.Decoder(MessageUsage, strict=False)
+
+Form = Callable[[Raw], Wire]
+"""Decodes the ``usage`` member of an answer; raises one of ``members.UNREADABLE``."""
+
+FORMS: Final[dict[str, Form]] = {
+    "chat_completions": _completion.decode,
+    "completions": _completion.decode,
+    "embeddings": _embedding.decode,
+    "responses": _response.decode,
+    "images": _response.decode,
+    "audio_transcriptions": _response.decode,
+    "audio_speech": _response.decode,
+    "assistants": _completion.decode,
+}
+"""By endpoint: where an answer may say what it used, and how."""
+
+read_message_usage: Final = _message.decode
+"""The same for Anthropic's dialect, on all its endpoints."""
+
+EXPECTED: Final = frozenset(FORMS) - {"assistants", "audio_speech"}
+"""Endpoints of which an answer without usage is an answer that is not accounted for."""

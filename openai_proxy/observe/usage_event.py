@@ -1,0 +1,162 @@
+"""The usage event that we asked for and the client did not, taken out of its stream."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from openai_proxy.observe.members import decoded, is_said
+from openai_proxy.observe.sse import SseSplitter
+
+MAX_USAGE_EVENT_BYTES: Final = 16 * 1024
+"""A longer event is not the one, and is not held."""
+
+# Atomic, (?>...): a CR LF is one end of a line, and never two.
+_BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r){2}")
+_LINE_ENDS: Final = re.compile(rb"[\r\n]*+")
+_WITH_CHOICES: Final = b'"choices":[{'
+"""A quote inside a string has a backslash before it: this is a member, and not empty."""
+_BARE: Final = frozenset(
+    (
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "usage",
+        "service_tier",
+        "system_fingerprint",
+        "obfuscation",
+    )
+)
+"""What the event may say. One with more than that (Azure's prompt filter) is for the client."""
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+_choices = msgspec.json.Decoder(list[Any])
+
+
+class UsageEventStripper:
+    """Pieces of a plain (not compressed) stream in, what goes to the client out.
+
+    All but the event is given on at once, in the same objects where nothing is taken out of
+    them. Only the beginning of an event that may be the one waits for its end, and no client
+    could use it before. A result may be empty: nothing to send, not an end.
+    """
+
+    __slots__ = ("_after_cr", "_context", "_held", "_keep_lf", "stripped")
+
+    def __init__(self) -> None:
+        self.stripped = 0
+        """Events taken out."""
+        self._held = bytearray()
+        """The beginning of an event that may be the one."""
+        self._context: bytes | None = None
+        """The line ends that came last of an event that is given on; None between two events."""
+        self._after_cr = False
+        """The last event ended with a CR: a LF now belongs to it."""
+        self._keep_lf = True
+
+    def feed(self, data: bytes) -> bytes:
+        """What to give on of ``data`` and of what waited."""
+        if not self._held and self._context is None and not self._after_cr:
+            # Asked for, usage is a null in every chunk but the one.
+            if data.endswith(b"\n\n") and data.count(b'"usage"') == data.count(b'"usage":null'):
+                return data
+        return self._feed(data)
+
+    def end(self) -> bytes:
+        """What still waited: the stream ended inside an event."""
+        held, self._held = bytes(self._held), bytearray()
+        return held
+
+    def _feed(self, data: bytes) -> bytes:
+        parts: list[bytes] = []
+        place = self._line_feed(data, parts)
+        while place < len(data):
+            if self._context is not None:
+                place = self._pass(data, place, parts)
+                continue
+            if not self._held:
+                # Empty lines between two events belong to neither.
+                begin, place = place, _line_ends(data, place)
+                parts.append(data[begin:place])
+            if place < len(data):
+                place = self._hold(data, place, parts)
+        whole = b"".join(parts)
+        return data if whole == data else whole
+
+    def _line_feed(self, data: bytes, parts: list[bytes]) -> int:
+        if not self._after_cr or not data:
+            return 0
+        self._after_cr = False
+        if not data.startswith(b"\n"):
+            return 0
+        if self._keep_lf:
+            parts.append(b"\n")
+        return 1
+
+    def _pass(self, data: bytes, place: int, parts: list[bytes]) -> int:
+        """Give on what is left of an event that is not the one."""
+        context = self._context or b""
+        joined = context + data[place:]
+        blank = _BLANK_LINE.search(joined)
+        if blank is None:
+            parts.append(data[place:])
+            self._context = joined[len(joined.rstrip(b"\r\n")) :]
+            return len(data)
+        end = place + blank.end() - len(context)
+        parts.append(data[place:end])
+        self._ended(data, end, kept=True)
+        return end
+
+    def _hold(self, data: bytes, place: int, parts: list[bytes]) -> int:
+        held = self._held
+        before = len(held)
+        held += data[place:]
+        blank = _BLANK_LINE.search(held, max(0, before - 3))
+        end = blank.end() if blank is not None else len(held)
+        event = bytes(held[:end])
+        may_be = end <= MAX_USAGE_EVENT_BYTES and _WITH_CHOICES not in event
+        if blank is None and may_be:
+            return len(data)
+        self._held = bytearray()
+        if blank is None:
+            parts.append(event)
+            self._context = event[len(event.rstrip(b"\r\n")) :]
+            return len(data)
+        strip = may_be and is_usage_event(event)
+        if strip:
+            self.stripped += 1
+        else:
+            parts.append(event)
+        place += end - before
+        self._ended(data, place, kept=not strip)
+        return place
+
+    def _ended(self, data: bytes, end: int, kept: bool) -> None:
+        self._context = None
+        self._after_cr = end == len(data) and data.endswith(b"\r")
+        self._keep_lf = kept
+
+
+def is_usage_event(event: bytes) -> bool:
+    """Whether a whole event has no choices, has usage, and says nothing else."""
+    if b'"usage"' not in event:
+        return False
+    found = SseSplitter().feed(event)
+    if len(found) != 1:
+        return False
+    said = decoded(_members, found[0][1])
+    if said is None or "choices" not in said or "usage" not in said:
+        return False
+    if decoded(_choices, said["choices"]) != [] or not bytes(said["usage"]).startswith(b"{"):
+        return False
+    return all(name in _BARE or not is_said(value) for name, value in said.items())
+
+
+def _line_ends(data: bytes, place: int) -> int:
+    match = _LINE_ENDS.match(data, place)
+    return match.end() if match is not None else place
