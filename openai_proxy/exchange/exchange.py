@@ -21,7 +21,7 @@ from openai_proxy.observe.record import Record, Sink
 from openai_proxy.relay.download import Download
 from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, ErrorAnswer, error_answer_for
 from openai_proxy.relay.tunnel import Tunnel
-from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull
+from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull, RequestBody
 from openai_proxy.wire.errors import UpstreamError, error_body, reason_phrase
 from openai_proxy.wire.fields import Fields, end_to_end, first_of, raw_fields
 from openai_proxy.wire.request import Request
@@ -79,12 +79,19 @@ class Exchange:
         request.on_gone = self._client_gone
         try:
             if request.body is not None and request.is_readable:
-                holding = request.body.hold(context.limits.held_body_bytes, context.held_bodies)
-                self._wait(holding, self._read)
+                self._hold(request.body)
             else:
                 self._send()
         except Exception:
             self._failed(Failure())
+
+    def _hold(self, body: RequestBody) -> None:
+        limit_bytes, held_bodies = self._context.limits.held_body_bytes, self._context.held_bodies
+        if body.is_complete:
+            # As it mostly is: it came in one segment with its head.
+            self._read(body.held(limit_bytes, held_bodies))
+        else:
+            self._wait(body.hold(limit_bytes, held_bodies), self._read)
 
     def _wait(self, deferred: Deferred[Any], then: Callable[[Any], None]) -> None:
         self._waits_for = deferred
@@ -219,7 +226,6 @@ class Exchange:
             body.discard()
         context.sink.exchange_ended(
             Record(
-                request_id=request.request_id.decode(),
                 provider=self.target.provider.name,
                 endpoint=self.endpoint,
                 model=self.model,

@@ -10,7 +10,6 @@ from openai_proxy.observe.outcome import Outcome
 class Record(Struct, frozen=True):
     """One ended exchange; sinks are made from it and know nothing of each other."""
 
-    request_id: str
     provider: str
     """The provider's name; ``none`` if the request was never routed."""
     endpoint: str

@@ -17,6 +17,7 @@ from zope.interface import implementer
 from openai_proxy.wire.request import Request
 
 _END_OF_STREAM = re.compile(rb"data: ?\[DONE\]\s*$")
+_CLEAN_ENDS = frozenset({ResponseDone, PotentialDataLoss})
 _TAIL_BYTES = 32
 """What is kept of a body's end: the last event, though it may have come in two pieces."""
 
@@ -66,7 +67,7 @@ class Download:
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.transport = None
-        self._end(None if reason.check(ResponseDone, PotentialDataLoss) else reason)
+        self._end(None if reason.type in _CLEAN_ENDS else reason)
 
     def cancel(self) -> None:
         """Abort the upstream: nobody wants the rest."""

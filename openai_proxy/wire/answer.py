@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openai_proxy.wire.fields import NOT_CONTROL, Field, tokens, values_of
+from openai_proxy.wire.fields import NOT_CONTROL, Field, tidy, tokens, values_of
 
 MAX_FIELDS = 200
 MAX_HEAD_BYTES = 64 * 1024
@@ -47,6 +47,8 @@ class Head:
         self.version = _VERSION
         self.keep = False
         """Another request may follow on this connection."""
+        if not tidy(fields):
+            self.fault = "control bytes in a field"
         self.length, chunked = self._read_fields()
         """Of the body; None where chunks or the close end it."""
         self.to_close = self.length is None and not chunked

@@ -14,7 +14,7 @@ from openai_proxy.wire.answer import MAX_HEAD_BYTES, MAX_INTERIM, Head, head_byt
 from openai_proxy.wire.call import Call
 from openai_proxy.wire.deadlines import NEVER
 from openai_proxy.wire.errors import InvalidResponse
-from openai_proxy.wire.fields import Field, Fields, tokens, value_without_blanks, values_of
+from openai_proxy.wire.fields import Field, Fields, tokens, values_of
 from openai_proxy.wire.response import Response
 from openai_proxy.wire.tunnel import Tunnel
 from openai_proxy.wire.upload import Upload
@@ -117,7 +117,7 @@ class AnswerReader(Protocol):
         if self._state != HEAD:
             # A trailer: kept, it would be a field of the next answer, to another client.
             return
-        self._fields.append((name, value_without_blanks(value)))
+        self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         fields, self._fields = self._fields, []

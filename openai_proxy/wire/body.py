@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
@@ -146,6 +146,15 @@ class RequestBody:
 
     # Held whole.
 
+    def held(self, limit_bytes: int, held_bodies: HeldBodies) -> bytes | None:
+        """As :meth:`hold`, for a body that is complete; raises :class:`HeldBodiesFull`."""
+        if self.buffered_bytes > limit_bytes:
+            return None
+        self._held_by = held_bodies
+        if not self._reserve(self.buffered_bytes):
+            raise HeldBodiesFull
+        return self._joined()
+
     def hold(self, limit_bytes: int, held_bodies: HeldBodies) -> Deferred[bytes | None]:
         """The whole body; or None if it is longer than the limit, and then it can only be sent on.
 
@@ -154,14 +163,14 @@ class RequestBody:
         """
         if self._lost:
             return fail(BodyLost())
+        if self.is_complete:
+            return maybeDeferred(self.held, limit_bytes, held_bodies)
         known = self.length if isinstance(self.length, int) else None
         if (self.buffered_bytes if known is None else known) > limit_bytes:
             return succeed(None)
         self._held_by = held_bodies
         if not self._reserve(known if known is not None else self.buffered_bytes):
             return fail(HeldBodiesFull())
-        if self.is_complete:
-            return succeed(self._joined())
         self._hold_limit = limit_bytes
         holding: Deferred[bytes | None] = Deferred(self._hold_cancelled)
         self._holding = holding

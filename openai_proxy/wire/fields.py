@@ -31,9 +31,16 @@ HOP_BY_HOP = frozenset(
 """Fields that belong to one connection, not to the message (RFC 9110 section 7.6.1)."""
 
 
-def value_without_blanks(value: bytes) -> bytes:
-    """``value`` without the blanks behind it, which llhttp leaves and which are no part of it."""
-    return value.rstrip(b" \t") if value[-1:] in b" \t" else value
+def tidy(fields: list[Field]) -> bool:
+    """Take off the blanks behind values; False if a value has a control byte.
+
+    llhttp leaves both: the blanks are no part of a value, control bytes are not allowed in one
+    (RFC 9110 section 5.5).
+    """
+    joined = b"\n".join([value for _, value in fields]) + b"\n"
+    if b" \n" in joined or b"\t\n" in joined:
+        fields[:] = [(name, value.rstrip(b" \t")) for name, value in fields]
+    return not fields or joined.translate(None, NOT_CONTROL) == b"\n" * len(fields)
 
 
 def tokens(values: Iterable[bytes]) -> set[bytes]:

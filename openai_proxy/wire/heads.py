@@ -9,9 +9,9 @@ from twisted.web.iweb import UNKNOWN_LENGTH
 
 from openai_proxy.config.settings import Limits
 from openai_proxy.wire.errors import error_body, reason_phrase
-from openai_proxy.wire.fields import NOT_CONTROL, Field, tokens
+from openai_proxy.wire.fields import Field, tidy, tokens
 
-_TARGET = re.compile(rb"[\x21-\x22\x24-\x7e]+")
+_IN_TARGET = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?")
 _DOT_SEGMENT = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
@@ -96,6 +96,10 @@ _READABLE = (b"application/json", b"application/x-www-form-urlencoded", b"text/"
 
 
 def _known(fields: list[Field], limits: Limits) -> dict[bytes, list[bytes]]:
+    if len(fields) > limits.header_count:
+        raise Rejected(431, "The request has too many header fields.")
+    if not tidy(fields):
+        raise Rejected(400, "A header field has a control character (RFC 9110 section 5.5).")
     known: dict[bytes, list[bytes]] = {}
     size = 0
     for name, value in fields:
@@ -105,8 +109,6 @@ def _known(fields: list[Field], limits: Limits) -> dict[bytes, list[bytes]]:
             known.setdefault(lower, []).append(value)
     if size > limits.header_bytes:
         raise Rejected(431, "The request's header section is too large.")
-    if b"".join([value for _, value in fields]).translate(None, NOT_CONTROL):
-        raise Rejected(400, "A header field has a control character (RFC 9110 section 5.5).")
     return known
 
 
@@ -120,7 +122,7 @@ def _is_readable(method: bytes, known: dict[bytes, list[bytes]]) -> bool:
 def _origin_form(method: bytes, target: bytes) -> bytes:
     if method in _NOT_FORWARDED:
         raise Rejected(501, "The proxy does not forward this request method.")
-    if _TARGET.fullmatch(target) is None:
+    if not target or target.translate(None, _IN_TARGET):
         raise Rejected(400, "The request target has characters that a URI cannot have.")
     if not target.startswith(b"/"):
         if target == b"*" and method == b"OPTIONS":

@@ -14,7 +14,7 @@ from httptools import (
 )
 
 from openai_proxy.config.settings import Limits
-from openai_proxy.wire.fields import TOKEN, Field, value_without_blanks
+from openai_proxy.wire.fields import TOKEN, Field
 from openai_proxy.wire.heads import Head, Rejected
 
 
@@ -148,9 +148,7 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         # Behind the head these are trailers, which are dropped (RFC 9112 section 7.1.2).
         if self.in_head:
-            self._fields.append((name, value_without_blanks(value)))
-            if len(self._fields) > self._limits.header_count:
-                raise Rejected(431, "The request has too many header fields.")
+            self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._muted:

@@ -25,6 +25,25 @@ SMALL_BODY_BYTES = 1024 * 1024
 _BODILESS = frozenset({204, 304})
 
 
+def _headers(request: Request) -> Headers:
+    headers = Headers()
+    for name, value in request.fields:
+        headers.addRawHeader(name, value)
+    return headers
+
+
+_MADE_WHEN_ASKED: dict[str, Callable[[Any], Any]] = {
+    "request_id": lambda _: new_request_id(),
+    "requestHeaders": _headers,
+    "responseHeaders": lambda _: Headers(),
+    "received_cookies": lambda _: {},
+    "_adapterCache": lambda _: {},
+    "cookies": lambda _: [],
+    "client": lambda request: request.channel.getPeer(),
+    "host": lambda request: request.channel.getHost(),
+}
+
+
 class Request(ServerRequest):
     """One request on a :class:`~openai_proxy.wire.channel.Channel`.
 
@@ -59,6 +78,8 @@ class Request(ServerRequest):
     _bodiless = False
     _ended = False
     _gone = False
+    request_id: bytes
+    """Ours, made when it is first asked for: an answer mostly has its upstream's."""
     transport: Any
     channel: Any
     """A :class:`~openai_proxy.wire.channel.Channel`; the base class knows its own only."""
@@ -76,31 +97,16 @@ class Request(ServerRequest):
         self.fields = fields
         self.clientproto = b"HTTP/1.1" if http11 else b"HTTP/1.0"
         self.http11 = http11
-        self.request_id = new_request_id()
         self.began = channel.message_began
         """When its first byte came, on the reactor's clock."""
         self.notifications = []
         self._out: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
-        """The attributes that only stock resources look at, made when first asked for."""
-        if name == "requestHeaders":
-            value: Any = Headers()
-            for key, field in self.fields:
-                value.addRawHeader(key, field)
-        elif name == "responseHeaders":
-            value = Headers()
-        elif name in ("received_cookies", "_adapterCache"):
-            value = {}
-        elif name == "cookies":
-            value = []
-        elif name == "client":
-            value = self.channel.getPeer()
-        elif name == "host":
-            value = self.channel.getHost()
-        else:
+        """The attributes that few requests are asked for, made then."""
+        if name not in _MADE_WHEN_ASKED:
             raise AttributeError(name)
-        self.__dict__[name] = value
+        value = self.__dict__[name] = _MADE_WHEN_ASKED[name](self)
         return value
 
     def __repr__(self) -> str:

@@ -12,7 +12,6 @@ from openai_proxy.observe.outcome import Outcome, outcome_of_status
 from openai_proxy.observe.record import Record
 
 RECORD = Record(
-    request_id="req_1",
     provider="openai",
     endpoint="chat_completions",
     model="gpt-4o",
