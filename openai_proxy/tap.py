@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 
 from twisted.application.service import IService, Service
 from twisted.internet.endpoints import serverFromString
-from twisted.python import usage
+from twisted.logger import Logger
+from twisted.python import log, usage
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Settings, Timeouts, with_limit
+
+_log = Logger()
 
 
 def listen_description(port: str) -> str:
@@ -121,12 +124,24 @@ class Options(usage.Options):
             raise usage.UsageError(f"--{name}: {error}") from None
 
 
+def call_plainly(logger: Any, func: Any, *args: Any, **kw: Any) -> Any:
+    """What the reactor calls for each event, without the context that names the connection to
+    log events of Twisted's old kind: there are none here, and it costs 3 % of a request.
+    """
+    try:
+        return func(*args, **kw)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        _log.failure("Unhandled error in {kind}", kind=type(logger).__name__)
+
+
 def _exit(*_: Any) -> None:
     raise SystemExit(0)
 
 
 class Process(Service):
-    """What belongs to the process, not to the proxy: its signals and its collector.
+    """What belongs to the process, not to the proxy: its signals, its collector, its log's context.
 
     SIGTERM is how a daemon is ended, not a failure: the exit status is 0. Left to itself,
     twistd dies of the signal that stopped its reactor.
@@ -142,6 +157,7 @@ class Process(Service):
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
+        log.callWithLogger = call_plainly
 
     def startService(self) -> None:
         """From now on the reactor takes the signal, and stops."""
