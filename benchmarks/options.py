@@ -58,7 +58,7 @@ def parse(argv: list[str]) -> Options:
     add("--scenarios", action=_listed(SCENARIOS), default=list(SCENARIOS), help=f"of {','.join(SCENARIOS)}")
     add("--seconds", type=float, default=5, help="of each load of each round (%(default)s)")
     add("--rounds", type=int, default=5, help="each measures every peer once (%(default)s)")
-    add("--streams", type=int, default=1000, help="paced streams in one process (%(default)s)")
+    add("--streams", type=int, default=5000, help="paced streams in one process (%(default)s)")
     add("--chunks", type=int, default=15, help="of each paced stream (%(default)s)")
     add("--gap-ms", type=int, default=1000, help="between two chunks (%(default)s)")
     add("--megabytes", type=int, default=200, help="up and down (%(default)s)")

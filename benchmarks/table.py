@@ -47,7 +47,16 @@ def _pad(row: list[str], widths: list[int]) -> list[str]:
 
 
 SUMMARY = [
-    *("", "CPU µs / request", "/ Go", "/ stock", "requests/s, c=32", "p50 c=1 µs", "added p50 µs"),
+    *(
+        "",
+        "CPU µs / request",
+        "/ Go",
+        "/ stock",
+        "requests/s, c=1",
+        "requests/s, c=32",
+        "p50 c=1 µs",
+        "added p50 µs",
+    ),
     *("p99 c=1 µs", "p50 c=32 ms", "p99 c=32 ms", "CPU µs / 100-chunk stream", "/ Go", "/ stock"),
     *("idle MB", "loaded MB", "with streams MB", "added chunk delay p99 ms", "failed requests"),
 ]
@@ -68,6 +77,7 @@ def _summary(results: Results, name: str) -> list[str]:
         number(one.middle("chat32", "cpu_us")),
         number(None if direct else ratio(results, name, GO, "chat32"), 2),
         number(None if direct else ratio(results, name, STOCK, "chat32"), 2),
+        number(one.middle("chat1", "requests_per_second")),
         number(one.middle("chat32", "requests_per_second")),
         number(one.middle("chat1", "p50_us")),
         number(added_p50(results, name)),

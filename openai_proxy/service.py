@@ -62,6 +62,7 @@ class ProxyService(MultiService):
         self.settings = settings
         self.reactor = reactor
         self.metrics = Metrics(new_registry())
+        self.metrics.watch(reactor)
         self.site = ProxySite(reactor, settings.limits, self.metrics)
         self.context = ExchangeContext(reactor, self.metrics, self.site.held_bodies, settings.limits)
         trust_root = trust_root_from_file(settings.ca_file) if settings.ca_file else None

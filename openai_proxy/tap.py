@@ -15,6 +15,7 @@ from twisted.python import log, usage
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Settings, Timeouts, with_limit
+from openai_proxy.wire.agent import check_uri
 
 _log = Logger()
 
@@ -48,7 +49,10 @@ def upstream_url(url: str) -> str:
         raise ValueError(f"{url!r} has a query or a fragment")
     if not url.isascii() or any(character <= " " for character in url):
         raise ValueError(f"{url!r} has characters that a URL cannot have")
-    _ = parts.port  # raises ValueError with its own words
+    try:
+        check_uri(url.encode("ascii"))
+    except ValueError as error:
+        raise ValueError(f"{url!r}: {error}") from None
     return url.rstrip("/")
 
 

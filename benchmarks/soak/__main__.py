@@ -26,6 +26,9 @@ from tests.support.daemon import Daemon
 
 WARM_UP = 0.25
 """The part of the run in which memory may still grow."""
+SLOPE_MINUTES = 20.0
+SLOPE_BYTES = 64 * 1024
+"""A minute, in a soak of so many minutes: in a shorter one the allocator's steps are the slope."""
 GROWTH_BYTES = 8 << 20
 """What it may grow by after that, whatever the length of the run: the collector runs seldom."""
 SETTLE_SECONDS = 30
@@ -92,6 +95,12 @@ def growth(samples: list[tuple[float, int]]) -> tuple[int, float]:
     return int(last - first), slope * 60
 
 
+def delayed_calls(daemon: Daemon) -> float:
+    """What the reactor still has to call."""
+    [(_, value)] = samples_of(daemon, "openai_proxy_reactor_delayed_calls")
+    return value
+
+
 async def settled(daemon: Daemon, before: int) -> tuple[int, float]:
     """Descriptors more than before, and requests in flight, once both are none or it takes too long."""
     for _ in range(SETTLE_SECONDS * 2):
@@ -115,6 +124,7 @@ async def soak(options: argparse.Namespace) -> list[str]:
     try:
         await asyncio.to_thread(samples_of, daemon, "http_requests_total")
         before = descriptors(daemon.pid)
+        delayed = await asyncio.to_thread(delayed_calls, daemon)
         until = loop.time() + options.minutes * 60
         dice = random.Random(options.seed)
         clients = [
@@ -127,6 +137,7 @@ async def soak(options: argparse.Namespace) -> list[str]:
             *(work(client, figures, until, pause, dice) for client in clients),
         )
         left, in_flight = await settled(daemon, before)
+        delayed_more = await asyncio.to_thread(delayed_calls, daemon) - delayed
         counted = await asyncio.to_thread(samples_of, daemon, "http_requests_total")
         status = await asyncio.to_thread(daemon.stop)
     finally:
@@ -153,10 +164,16 @@ async def soak(options: argparse.Namespace) -> list[str]:
         f"{slope / 2**10:+.1f} KiB a minute"
     )
     print(f"descriptors: {before} before, {figures.most_descriptors} at most, {left:+d} after")
-    print(f"in flight at the end: {in_flight:.0f}")
+    print(
+        f"in flight at the end: {in_flight:.0f}; delayed calls: {delayed:.0f} before, "
+        f"{delayed_more:+.0f} after"
+    )
     broken = [f"{count} x {what}" for what, count in figures.wrong.items()] + upstream.failures
     checks = {
         f"memory grew by {grown} bytes": grown <= GROWTH_BYTES,
+        f"memory grows by {slope:.0f} bytes a minute": options.minutes < SLOPE_MINUTES
+        or slope <= SLOPE_BYTES,
+        f"{delayed_more:.0f} delayed calls are left": delayed_more <= 0,
         f"{left} descriptors are left": left <= 0,
         f"{in_flight:.0f} requests are still in flight": not in_flight,
         f"{sent} requests were sent, and {total:.0f} counted": sent == total,

@@ -13,7 +13,8 @@ class Timeouts:
     connect_seconds: float = 10.0
     """From the first connection attempt to a connected (and, over https, verified) socket."""
     head_seconds: float = 600.0
-    """From the request's first byte to the end of the answer's head. 600 is the SDKs' own."""
+    """From the request's last byte, or its last progress, to the end of the answer's head. 600 is
+    the SDKs' own."""
     idle_seconds: float = 600.0
     """Between two pieces of an answer's body; reasoning models are silent for minutes."""
     pool_idle_seconds: float = 15.0
@@ -33,9 +34,9 @@ class Limits:
     """From a request's first byte to the end of its header section."""
     keepalive_seconds: float = 75.0
     body_bytes_per_second: int = 128
-    """An upload slower than this, averaged since it began, is ended (408)."""
+    """An upload slower than this, averaged over a minute, is ended (408)."""
     write_stall_seconds: float = 120.0
-    """A client that takes no byte of a waiting answer for so long is cut off."""
+    """A client that has not taken what waits for it (64 KiB and more) in so long is cut off."""
     held_body_bytes: int = 32 * MEBIBYTE
     """A JSON body up to this size is read whole before it is sent on."""
     held_total_bytes: int = 256 * MEBIBYTE

@@ -120,6 +120,9 @@ class Exchange:
             self._upgraded(response)
             return
         request = self.request
+        if request.body is not None and request.body.is_complete:
+            # Nothing is repeated from now on: a long stream needs no memory for its question.
+            request.body.discard()
         fields = end_to_end(raw_fields(response.headers))
         if response.code == _RESET and not first_of(fields, b"content-length"):
             # RFC 9110 section 15.3.6: no content, said in a way that every client understands.

@@ -12,6 +12,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from twisted.internet.interfaces import IReactorTime
 
 from openai_proxy.observe.endpoint import ENDPOINTS, OTHER
 from openai_proxy.observe.model import NONE
@@ -65,8 +66,17 @@ class Metrics:
         self._in_flight = dict.fromkeys(ENDPOINTS, 0)
         for endpoint in ENDPOINTS:
             in_flight.labels(endpoint).set_function(partial(self._in_flight.__getitem__, endpoint))
+        self._delayed_calls = Gauge(
+            "openai_proxy_reactor_delayed_calls",
+            "Calls that the reactor has been asked to make later.",
+            registry=registry,
+        )
         # labels() costs more than inc(): each child is looked up once.
         self._bound: dict[tuple[str, str, str, int, Outcome], tuple[Counter, Histogram]] = {}
+
+    def watch(self, reactor: IReactorTime) -> None:
+        """Show this reactor's delayed calls: a number that only grows is a leak."""
+        self._delayed_calls.set_function(lambda: len(reactor.getDelayedCalls()))
 
     def exchange_began(self, endpoint: str) -> None:
         self._in_flight[endpoint] += 1

@@ -30,19 +30,20 @@ class Download:
     off, an ``UpstreamError`` or, behind :meth:`cancel`, ``CancelledError``.
     """
 
-    __slots__ = ("_ended", "_flushed_by_transport", "_last", "_request", "transport")
+    __slots__ = ("_before", "_ended", "_flushed_by_transport", "_last", "_request", "transport")
 
     def __init__(self, request: Request, ended: Callable[[Failure | None], object]) -> None:
         self._request = request
         self._ended: Callable[[Failure | None], object] | None = ended
-        self._last = b""
+        self._before = self._last = b""
         self._flushed_by_transport = False
         self.transport: Any = None
 
     @property
     def saw_end_of_stream(self) -> bool:
         """Whether the last event was ``[DONE]``: a client may then leave before the last chunk."""
-        return _END_OF_STREAM.search(self._last) is not None
+        tail = self._before[-_TAIL_BYTES:] + self._last[-_TAIL_BYTES:]
+        return _END_OF_STREAM.search(tail) is not None
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = self._request.producer = transport
@@ -56,7 +57,7 @@ class Download:
         """Nothing: ``makeConnection`` did it all."""
 
     def dataReceived(self, data: bytes) -> None:
-        self._last = data[-_TAIL_BYTES:] if len(data) >= _TAIL_BYTES else (self._last + data)[-_TAIL_BYTES:]
+        self._before, self._last = self._last, data
         self._request.send(data)
         if not self._flushed_by_transport:
             self._request.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -69,15 +70,21 @@ class Page(Childless):
         return NOT_DONE_YET
 
 
-class Exact(Childless):
-    """A resource that has nothing below it, though it would take every path there."""
+_UNREADABLE_VERSION = re.compile(rb"version=(?![0-9]+(?:\.[0-9]+)*\s*(?:[;,]|$))")
 
-    def __init__(self, resource: IResource, not_found: NotFound) -> None:
+
+class Exposition(Childless):
+    """The exporter, for its own path only, and never with an Accept that it would fail on."""
+
+    def __init__(self, exporter: IResource, not_found: NotFound) -> None:
         super().__init__(not_found)
-        self._resource = resource
+        self._exporter = exporter
 
     def render(self, request: Request) -> Any:
-        return self._resource.render(request)
+        accept = b",".join(request.requestHeaders.getRawHeaders(b"accept", []))
+        if _UNREADABLE_VERSION.search(accept):
+            request.requestHeaders.removeHeader(b"accept")
+        return self._exporter.render(request)
 
 
 def about(routes: list[str]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from twisted.web.resource import IResource, Resource
 
 from openai_proxy.config.settings import Limits
 from openai_proxy.observe.record import Sink
-from openai_proxy.web.pages import Exact, NotFound, Page, about
+from openai_proxy.web.pages import Exposition, NotFound, Page, about
 from openai_proxy.wire.request import Request
 from openai_proxy.wire.site import Site
 
@@ -40,7 +40,7 @@ class ProxySite(Site):
         """Put resources below the root, and list their paths at ``/``."""
         for segment, resource in routes.items():
             streams = getattr(resource, "streams", False)
-            self.root.putChild(segment, resource if streams else Exact(resource, self._not_found))
+            self.root.putChild(segment, resource if streams else Exposition(resource, self._not_found))
         paths = sorted(f"/{segment.decode()}" for segment in self.root.listStaticNames())
         self.root.putChild(b"", Page(lambda: (200, about(paths)), self._not_found))
 

@@ -171,6 +171,13 @@ class Agent:
         return kind
 
 
+def check_uri(uri: bytes) -> None:
+    """Raise ValueError, as ``request`` would fail, for a URI that cannot be asked for."""
+    if uri.translate(None, _VISIBLE):
+        raise ValueError("it has bytes that no request target may have")
+    _origin(uri[: _authority_end(uri)])
+
+
 def _framing(producer: IBodyProducer) -> bytes:
     length = producer.length
     if length is UNKNOWN_LENGTH:

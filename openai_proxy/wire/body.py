@@ -6,7 +6,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IConsumer
-from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 HIGH_WATER_BYTES = 64 * 1024
@@ -28,9 +28,13 @@ class HeldBodies:
         self.total_bytes = total_bytes
         self.held_bytes = 0
 
+    def has_room(self, size: int) -> bool:
+        """Whether ``size`` bytes more would be let in now."""
+        return self.held_bytes + size <= self.total_bytes
+
     def take(self, size: int) -> bool:
         """Reserve ``size`` bytes, or refuse."""
-        if self.held_bytes + size > self.total_bytes:
+        if not self.has_room(size):
             return False
         self.held_bytes += size
         return True
@@ -169,7 +173,7 @@ class RequestBody:
         if (self.buffered_bytes if known is None else known) > limit_bytes:
             return succeed(None)
         self._held_by = held_bodies
-        if not self._reserve(known if known is not None else self.buffered_bytes):
+        if not held_bodies.has_room(known or 0) or not self._reserve(self.buffered_bytes):
             return fail(HeldBodiesFull())
         self._hold_limit = limit_bytes
         holding: Deferred[bytes | None] = Deferred(self._hold_cancelled)
@@ -182,7 +186,8 @@ class RequestBody:
         self._holding = None
 
     def _hold_more(self, size: int) -> None:
-        if self.length is UNKNOWN_LENGTH and not self._reserve(size):
+        # Counted as it comes: who only announces a large body would take the others' room.
+        if not self._reserve(size):
             holding, self._holding = self._holding, None
             assert holding is not None
             holding.errback(HeldBodiesFull())

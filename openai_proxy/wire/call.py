@@ -186,8 +186,9 @@ class Call:
 
     def deadline_passed(self, now: float) -> None:
         """It waited in the queue for too long."""
-        self._pool.leave_queue(self)
-        self.end(Failure(PoolExhausted("no connection became free in time")))
+        # In one sweep it may have been given a connection just before.
+        if self._pool.leave_queue(self):
+            self.end(Failure(PoolExhausted("no connection became free in time")))
 
     def _cancelled(self, _: Deferred[IResponse]) -> None:
         if self.connection is not None:

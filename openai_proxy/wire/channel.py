@@ -29,9 +29,10 @@ PIPELINED_REQUESTS = 16
 EARLY_BYTES = 64 * 1024
 """What a client may send behind a request for an upgrade before the upgrade is decided."""
 LINGER_SECONDS = 2.0
-LINGER_BYTES = 1024 * 1024
+LINGER_BYTES = 64 * 1024 * 1024
 """What is read and thrown away after a final answer that came before the body's end: closing
 with unread input makes the kernel send a reset, which can destroy the answer (RFC 9112 9.6)."""
+RATE_WINDOW_SECONDS = 60.0
 RATE_LOOK_SECONDS = 5.0
 """How often the rate of an upload is looked at: rarely, for a burst now and then is enough."""
 
@@ -83,6 +84,7 @@ class Channel(Protocol):
         self._expect()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._closing = True
         self.watch.forget()
         self.site.channel_closed(self)
         requests, self._requests = self._requests, deque()
@@ -124,8 +126,7 @@ class Channel(Protocol):
             self._begin()
             if rest is not None:
                 self._after_upgrade(rest)
-            else:
-                self._expect()
+            self._expect()
 
     # What was parsed: Handler.
 
@@ -206,7 +207,8 @@ class Channel(Protocol):
             else:
                 self._linger()
         elif self._requests:
-            self.watch.resume("pipeline")
+            if len(self._requests) <= PIPELINED_REQUESTS:
+                self.watch.resume("pipeline")
             # Not at once: a thousand pipelined requests would be a thousand frames deep.
             self.site.call_soon(self._begin)
         else:
@@ -226,10 +228,12 @@ class Channel(Protocol):
     def _begin(self) -> None:
         """Hand over the first request, if that was not done yet.
 
-        Not from within the parser: its body has mostly come in the same segment.
+        Not from within the parser: its body has mostly come in the same segment. Nor while the
+        client does not take its last answer: that would make answers which only pile up.
         """
-        if self._requests and not self._requests[0].was_begun and not self._closing:
-            self._requests[0].process()
+        requests = self._requests
+        if requests and not requests[0].was_begun and not self._closing and not self.write_blocked:
+            requests[0].process()
 
     def drained(self) -> Deferred[bool]:
         """Fires when the client has taken what was written: True; or False if it left first."""
@@ -351,8 +355,11 @@ class Channel(Protocol):
         self._tell_drained(True)
         if self._tunnel_producer is not None:
             self._tunnel_producer.resumeProducing()
-        elif self._requests and self._requests[0].producer is not None:
-            self._requests[0].producer.resumeProducing()
+        elif self._requests:
+            if self._requests[0].producer is not None:
+                self._requests[0].producer.resumeProducing()
+            else:
+                self.site.call_soon(self._begin)
 
     def stopProducing(self) -> None:
         """The transport is going; connectionLost follows."""
@@ -396,6 +403,9 @@ class Channel(Protocol):
         since, had = self._rate_from or (now, 0)
         enough = self.limits.body_bytes_per_second * (now - since)
         if request.expects_continue or body.received_bytes - had >= enough:
+            if now - since >= RATE_WINDOW_SECONDS:
+                # Or what came quickly at first would allow hours of silence.
+                self._rate_from = (now, body.received_bytes)
             self.watch.within(RATE_LOOK_SECONDS)
         elif request.status:
             self.abortConnection()

@@ -257,6 +257,9 @@ class ClientConnection(AnswerReader):
         self.deadline = NEVER
         if self._state == IDLE:
             self._pool.expire(self)
+        elif self._state == HEAD and self._upload is not None and self._upload.has_moved():
+            # A long upload is not a slow answer.
+            self.deadline = now + self._pool.timeouts.head_seconds
         elif self._state == HEAD:
             self.fail(HeadTimedOut("no answer's head in time"))
         elif self._state == CLOSING:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import TimeoutError as TCPTimedOut
 from twisted.python.failure import Failure
 
-from openai_proxy.wire.errors import ConnectFailed, ConnectTimedOut, TLSFailed
+from openai_proxy.wire.errors import ConnectFailed, ConnectTimedOut, PoolExhausted, TLSFailed
 
 if TYPE_CHECKING:
     from openai_proxy.wire.call import Call
     from openai_proxy.wire.connection import ClientConnection
     from openai_proxy.wire.pool import Pool
+
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+"""Our own lack, which is not the upstream's fault."""
 
 
 class Dial:
@@ -78,7 +82,9 @@ class Dial:
 
     def _failed(self, failure: Failure) -> None:
         self._deferred = None
-        if failure.check(TCPTimedOut) is not None:
+        if getattr(failure.value, "osError", None) in _NO_DESCRIPTORS:
+            self._end(PoolExhausted("no descriptor is left for a connection"))
+        elif failure.check(TCPTimedOut) is not None:
             self._end(ConnectTimedOut("no connection in time"))
         else:
             # The type only: the text of Twisted's own holds the address.

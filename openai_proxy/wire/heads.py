@@ -34,8 +34,15 @@ class Rejected(Exception):
         body = error_body(self.message, "server_error" if ours else "invalid_request_error", self.code)
         return (
             b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-            b"x-request-id: %b\r\nConnection: close\r\n\r\n%b"
-        ) % (self.status, reason_phrase(self.status), len(body), request_id, body)
+            b"x-request-id: %b\r\n%bConnection: close\r\n\r\n%b"
+        ) % (
+            self.status,
+            reason_phrase(self.status),
+            len(body),
+            request_id,
+            b"Retry-After: 1\r\n" if self.status == 503 else b"",
+            body,
+        )
 
 
 class Head(Struct, frozen=True):

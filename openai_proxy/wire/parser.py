@@ -37,7 +37,7 @@ class Handler(Protocol):
 _USUAL = frozenset({b"GET /", b"POST ", b"HEAD "})
 _METHOD_BYTES = 64
 """What is waited for before the first blank: an endless first word is no method."""
-_METHOD = re.compile(rb"\r?\n?([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ")
+_METHOD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ")
 
 
 def _rejected(error: HttpParserError, data: bytes) -> BaseException:
@@ -58,13 +58,13 @@ class RequestParser:
         self._limits = limits
         self._target = b""
         self._fields: list[Field] = []
-        self._head_bytes = 0
+        self._unproductive_bytes = 0
         self._method_so_far = b""
         self._strange_method = b""
         self._muted = False
         """Whether llhttp is being told something that no client sent."""
         self._length_behind_upgrade: int | object | None = None
-        self.on_body = handler.body_piece
+        self._body_piece = handler.body_piece
         self._parser = HttpRequestParser(self)
 
     def feed(self, data: bytes, between_requests: bool) -> bytes | None:
@@ -74,22 +74,30 @@ class RequestParser:
         returned: what they are is the handler's to know. Else None.
         """
         if between_requests and (not self.in_head or self._method_so_far):
-            # Not at llhttp's own beginning of a message: empty lines may go before that.
             if not self.in_head:
+                # Empty lines before a request are no request (RFC 9112 section 2.2).
+                data = data.lstrip(b"\r\n")
+                if not data:
+                    return None
+                # Not at llhttp's own beginning of a message, which a strange method has not yet.
                 self._begin_head()
             if self._method_so_far or data[:5] not in _USUAL:
                 data = self._known_method(self._method_so_far + data)
-        self._head_bytes += len(data)
+        self._unproductive_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
             return self._behind_upgrade(data[upgrade.args[0] :])
         except HttpParserError as error:
             raise _rejected(error, data) from error.__context__
-        if self.in_head and self._head_bytes > self._limits.header_bytes + self._limits.request_target_bytes:
-            # llhttp gathers an endless field without a word.
+        if self._is_endless():
             raise Rejected(431, "The request's header section is too large.")
         return None
+
+    def _is_endless(self) -> bool:
+        """llhttp gathers an endless head, trailer or chunk extension without a word."""
+        most = self._limits.header_bytes + self._limits.request_target_bytes
+        return self._unproductive_bytes > most or len(self._fields) > self._limits.header_count
 
     def _known_method(self, data: bytes) -> bytes:
         """``data`` with a method that llhttp knows; a method is any token (RFC 9110 section 9.1).
@@ -129,7 +137,7 @@ class RequestParser:
 
     def _begin_head(self) -> None:
         self.in_head = True
-        self._head_bytes = 0
+        self._unproductive_bytes = 0
         self._handler.head_began()
 
     # llhttp's callbacks: no exception but Rejected may leave them.
@@ -150,6 +158,10 @@ class RequestParser:
         if self.in_head:
             self._fields.append((name, value))
 
+    def on_body(self, piece: bytes) -> None:
+        self._unproductive_bytes = 0
+        self._body_piece(piece)
+
     def on_headers_complete(self) -> None:
         if self._muted:
             return
@@ -158,10 +170,12 @@ class RequestParser:
         if http_version not in ("1.1", "1.0"):
             raise Rejected(505, "The proxy speaks HTTP/1.1.")
         http11 = http_version == "1.1"
+        self._unproductive_bytes = 0
         method, self._strange_method = self._strange_method or parser.get_method(), b""
-        head = Head.read(method, self._target, self._fields, http11, self._limits)
+        fields, self._fields = self._fields, []
+        head = Head.read(method, self._target, fields, http11, self._limits)
         self.in_head = False
-        if head.length is not None and parser.should_upgrade():
+        if head.length and parser.should_upgrade():
             self._length_behind_upgrade = head.length
         # RFC 9112 section 9.3: a proxy does not persist with an HTTP/1.0 client.
         self._handler.head_complete(head, http11 and parser.should_keep_alive())

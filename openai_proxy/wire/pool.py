@@ -114,18 +114,23 @@ class Pool:
         else:
             call.end(Failure(PoolExhausted("all connections are busy, and the queue is full")))
 
-    def leave_queue(self, call: Call) -> None:
-        """``call`` waits no more."""
-        if call in self._waiting:
-            del self._waiting[call]
-            self.deadlines.discard(call)
+    def leave_queue(self, call: Call) -> bool:
+        """``call`` waits no more. False if it did not wait."""
+        if call not in self._waiting:
+            return False
+        del self._waiting[call]
+        self.deadlines.discard(call)
+        return True
 
     def release(self, connection: ClientConnection) -> None:
         """An answer ended, and the connection may be used again."""
-        if self._waiting:
+        if not self._waiting:
+            self._idle[connection] = None
+        elif connection.quiet:
             connection.send(self._next(), True)
         else:
-            self._idle[connection] = None
+            # Bytes that nobody asked for; `lost` gives its place to the one that waits.
+            connection.abort()
 
     def expire(self, connection: ClientConnection) -> None:
         """An idle connection has become too old."""

@@ -27,28 +27,31 @@ class _Resolution:
 
 
 @implementer(IResolutionReceiver)
-class _Recorder:
-    """Passes on what the resolver finds, and keeps it when it is complete."""
+class _LookUp:
+    """One look-up for all who want the name meanwhile: a slow one must not take every thread."""
 
-    def __init__(
-        self, receiver: IResolutionReceiver, resolver: CachingResolver, key: tuple[str, int]
-    ) -> None:
-        self._receiver = receiver
+    def __init__(self, resolver: CachingResolver, key: tuple[str, int]) -> None:
+        self.receivers: list[IResolutionReceiver] = []
         self._resolver = resolver
         self._key = key
         self._addresses: list[IAddress] = []
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N802, N803
-        self._receiver.resolutionBegan(resolutionInProgress)
+        """Each receiver was told when it joined."""
 
     def addressResolved(self, address: IAddress) -> None:  # noqa: N802
         self._addresses.append(address)
-        self._receiver.addressResolved(address)
 
     def resolutionComplete(self) -> None:  # noqa: N802
-        if self._addresses:
-            self._resolver.remember(self._key, self._addresses)
-        self._receiver.resolutionComplete()
+        self._resolver.looked_up(self._key, self._addresses)
+        for receiver in self.receivers:
+            _tell(receiver, self._addresses)
+
+
+def _tell(receiver: IResolutionReceiver, addresses: list[IAddress]) -> None:
+    for address in addresses:
+        receiver.addressResolved(address)
+    receiver.resolutionComplete()
 
 
 @implementer(IHostnameResolver)
@@ -58,6 +61,7 @@ class CachingResolver:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._found: dict[tuple[str, int], tuple[float, list[IAddress]]] = {}
+        self._looking_up: dict[tuple[str, int], _LookUp] = {}
 
     def resolveHostName(  # noqa: N802
         self,
@@ -69,23 +73,29 @@ class CachingResolver:
     ) -> IHostResolution:
         """See ``IHostnameResolver``."""
         key = (hostName, portNumber)
-        until, addresses = self._found.get(key, (0.0, []))
-        if until <= self._reactor.seconds():
-            self._found.pop(key, None)
-            found: IHostResolution = self._reactor.nameResolver.resolveHostName(
-                _Recorder(resolutionReceiver, self, key),
-                hostName,
-                portNumber,
-                addressTypes,
-                transportSemantics,
-            )
-            return found
         resolution = _Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
-        for address in addresses:
-            resolutionReceiver.addressResolved(address)
-        resolutionReceiver.resolutionComplete()
+        until, addresses = self._found.get(key, (0.0, []))
+        if until > self._reactor.seconds():
+            _tell(resolutionReceiver, addresses)
+            return resolution
+        self._found.pop(key, None)
+        look_up = self._looking_up.get(key)
+        if look_up is not None:
+            look_up.receivers.append(resolutionReceiver)
+            return resolution
+        look_up = self._looking_up[key] = _LookUp(self, key)
+        look_up.receivers.append(resolutionReceiver)
+        self._reactor.nameResolver.resolveHostName(
+            look_up, hostName, portNumber, addressTypes, transportSemantics
+        )
         return resolution
+
+    def looked_up(self, key: tuple[str, int], addresses: list[IAddress]) -> None:
+        """A look-up is over; what it found is remembered, nothing is not."""
+        self._looking_up.pop(key, None)
+        if addresses:
+            self.remember(key, addresses)
 
     def remember(self, key: tuple[str, int], addresses: list[IAddress]) -> None:
         self._found[key] = (self._reactor.seconds() + CACHE_SECONDS, addresses)

@@ -26,7 +26,7 @@ class Upload:
     (``WrongBodyLength``).
     """
 
-    __slots__ = ("_corked", "_failed", "_left", "_producer", "_registered", "_transport", "ended")
+    __slots__ = ("_corked", "_failed", "_left", "_moved", "_producer", "_registered", "_transport", "ended")
 
     def __init__(self, transport: Any, producer: IBodyProducer, failed: Callable[[Failure], None]) -> None:
         self._transport = transport
@@ -35,6 +35,7 @@ class Upload:
         self._left: int | None = None if producer.length is UNKNOWN_LENGTH else int(producer.length)
         self._corked: list[bytes] | None = None
         self._registered = False
+        self._moved = False
         self.ended = False
 
     def start(self, head: bytes) -> None:
@@ -58,6 +59,7 @@ class Upload:
         # An empty chunk is the end of the body: what follows would be the next request.
         if self.ended or not data:
             return
+        self._moved = True
         if self._left is None:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         else:
@@ -69,6 +71,11 @@ class Upload:
             self._corked.append(data)
         else:
             write_now(self._transport, data)
+
+    def has_moved(self) -> bool:
+        """Whether a piece went out since this was asked for the last time, or the end came."""
+        moved, self._moved = self._moved, False
+        return moved
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
         """Refused: the body's producer is the one that is paused and resumed."""

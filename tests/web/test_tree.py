@@ -19,6 +19,7 @@ from openai_proxy.providers.provider import Provider
 from openai_proxy.relay.client import TransparentClient
 from openai_proxy.web.relay import Relay
 from openai_proxy.web.root import ProxySite
+from openai_proxy.wire.request import Request
 from tests.support.wire import Client
 
 
@@ -146,4 +147,28 @@ def test_invalid_requests_are_counted() -> None:
         },
     )
     assert counted == 1
+    rig.done()
+
+
+def test_an_accept_that_the_exporter_fails_on_is_not_shown_to_it() -> None:
+    """Its own parser raises for a version that is no number; a scraper must not make tracebacks."""
+    seen: list[list[bytes]] = []
+
+    class Exporter(Resource):
+        isLeaf = True
+
+        def render(self, request: Request) -> bytes:
+            seen.append(list(request.requestHeaders.getRawHeaders(b"accept", [])))
+            return b"text"
+
+    rig = Rig()
+    rig.tree.add({b"metrics": Exporter()})
+    accepts = (
+        b"application/openmetrics-text;version=zz",
+        b"text/plain;version=0.0.4, */*",
+        b"text/plain; version=1.0.0",
+    )
+    for accept in accepts:
+        rig.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: %b\r\n\r\n" % accept)
+    assert seen == [[], [accepts[1]], [accepts[2]]]
     rig.done()

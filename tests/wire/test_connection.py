@@ -26,7 +26,7 @@ from openai_proxy.wire.errors import (
     Truncated,
 )
 from openai_proxy.wire.fields import Fields
-from tests.support.client import Reader, ended, read
+from tests.support.client import Reader, SlowBody, ended, read
 from tests.support.upstream import ScriptedUpstream, UpstreamConnection, answering
 from tests.wire.conftest import MakeAgent, MakeUpstream
 
@@ -487,7 +487,9 @@ async def test_idle_deadline(agent: MakeAgent, upstream: MakeUpstream) -> None:
     assert await server.connections[0].end() == "RST"
 
 
-def in_memory(method_is_head: bool = False, upgrade: bool = False, **timeouts: Any) -> Any:
+def in_memory(
+    method_is_head: bool = False, upgrade: bool = False, producer: Any = None, **timeouts: Any
+) -> Any:
     """A connection without a socket that has just sent a call: connection, call, clock."""
 
     class FakePool:
@@ -517,7 +519,7 @@ def in_memory(method_is_head: bool = False, upgrade: bool = False, **timeouts: A
     pool: Any = FakePool()
     connection = ClientConnection(pool)
     connection.makeConnection(Transport())
-    call = Call(pool, b"GET / HTTP/1.1\r\n\r\n", method_is_head, None, upgrade)
+    call = Call(pool, b"GET / HTTP/1.1\r\n\r\n", method_is_head, producer, upgrade)
     connection.send(call, False)
     return connection, call, pool
 
@@ -738,3 +740,20 @@ async def test_upgrade_idle(agent: MakeAgent, upstream: MakeUpstream) -> None:
     server = upstream(once(SWITCH))
     reader = await ended(await agent(idle_seconds=0.1).request(b"GET", server.url(), ASK))
     assert reader.reason is not None and reader.reason.check(IdleTimedOut)
+
+
+def test_a_long_upload_is_not_a_slow_answer() -> None:
+    """The time for the head begins anew while the upload goes on, and ends it when it stops."""
+    body = SlowBody(UNKNOWN_LENGTH)
+    connection, call, pool = in_memory(producer=body, head_seconds=10)
+    failures: list[Any] = []
+    call.deferred.addErrback(failures.append)
+    for _ in range(3):
+        body.consumer.write(b"x")
+        pool.reactor.advance(10)
+        connection.deadline_passed(pool.reactor.seconds())
+        assert connection.deadline == pool.reactor.seconds() + 10
+    pool.reactor.advance(10)
+    connection.deadline_passed(pool.reactor.seconds())
+    [failure] = failures
+    assert failure.type is HeadTimedOut
