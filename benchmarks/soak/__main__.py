@@ -101,17 +101,20 @@ def delayed_calls(daemon: Daemon) -> float:
     return value
 
 
-async def settled(daemon: Daemon, before: int) -> tuple[int, float]:
-    """Descriptors more than before, and requests in flight, once both are none or it takes too long."""
+async def settled(daemon: Daemon, descriptors_before: int, delayed_before: float) -> tuple[int, float, float]:
+    """What is more than before, once nothing is or it takes too long: descriptors, requests in
+    flight, delayed calls. (Kept connections to the upstream take their idle time to go.)
+    """
     for _ in range(SETTLE_SECONDS * 2):
-        left = descriptors(daemon.pid) - before
+        left = descriptors(daemon.pid) - descriptors_before
         in_flight = sum(
             value for _, value in await asyncio.to_thread(samples_of, daemon, "http_requests_in_flight")
         )
-        if left <= 0 and not in_flight:
+        delayed = await asyncio.to_thread(delayed_calls, daemon) - delayed_before
+        if left <= 0 and not in_flight and delayed <= 0:
             break
         await asyncio.sleep(0.5)
-    return left, in_flight
+    return left, in_flight, delayed
 
 
 async def soak(options: argparse.Namespace) -> list[str]:
@@ -136,8 +139,7 @@ async def soak(options: argparse.Namespace) -> list[str]:
             watch(daemon.pid, figures, until),
             *(work(client, figures, until, pause, dice) for client in clients),
         )
-        left, in_flight = await settled(daemon, before)
-        delayed_more = await asyncio.to_thread(delayed_calls, daemon) - delayed
+        left, in_flight, delayed_more = await settled(daemon, before, delayed)
         counted = await asyncio.to_thread(samples_of, daemon, "http_requests_total")
         status = await asyncio.to_thread(daemon.stop)
     finally:
