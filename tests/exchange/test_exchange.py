@@ -343,3 +343,15 @@ def test_only_bodies_that_can_name_a_model_are_held(content_type: bytes, held: b
     rig.agent.respond(200)
     rig.agent.end(ResponseDone())
     assert rig.record().model == ("gpt-4o-mini" if held else "none")
+
+
+def test_a_held_body_gives_its_room_back_with_the_answers_head() -> None:
+    """A stream of minutes does not keep the memory of its question."""
+    rig = Rig()
+    rig.post()
+    held = rig.client.site.held_bodies
+    assert held.held_bytes == len(BODY)
+    rig.agent.respond(200)
+    assert held.held_bytes == 0
+    rig.agent.end(ResponseDone())
+    assert rig.record().received_bytes == len(BODY)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from typing import Any
 
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.task import deferLater
+from twisted.internet.error import getConnectError
+from twisted.internet.task import Clock, deferLater
+from twisted.python.failure import Failure
 
+from openai_proxy.config.settings import PoolLimits, Timeouts
 from openai_proxy.wire.agent import Agent
+from openai_proxy.wire.call import Call
+from openai_proxy.wire.deadlines import Deadlines
+from openai_proxy.wire.dial import Dial
 from openai_proxy.wire.errors import ConnectionClosed, ConnectTimedOut, PoolExhausted
-from openai_proxy.wire.pool import Pool
+from openai_proxy.wire.pool import Origin, Pool
 from tests.support.client import Body, Reader, SlowBody, read
 from tests.support.upstream import UpstreamConnection, answering
 from tests.wire.conftest import MakeAgent, MakeUpstream
@@ -377,3 +384,60 @@ async def test_no_answer_goes_astray(agent: MakeAgent, upstream: MakeUpstream) -
     assert outcomes["right"] > 400
     assert pool_of(one).waiting == 0
     assert pool_of(one).open <= 8
+
+
+def waiting_call() -> tuple[Any, Call]:
+    """A pool whose only connection is busy, and a call that waits for it; nothing real."""
+    clock: Any = Clock()
+    origin = Origin(False, "127.0.0.1", 1, b" HTTP/1.1\r\nHost: x\r\n")
+    resolver: Any = None
+    pool: Any = Pool(clock, origin, Timeouts(), PoolLimits(connections=1), Deadlines(clock), resolver, None)
+    pool._connections.add(object())
+    call = Call(pool, b"GET / HTTP/1.1\r\n\r\n", False, None, False)
+    pool.start(call)
+    assert pool.waiting == 1
+    return pool, call
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_connection_is_given_on_only_if_nothing_waits_in_it(quiet: bool) -> None:
+    """Bytes behind one answer must not be the answer of the call that waits."""
+    pool, call = waiting_call()
+    done: list[str] = []
+
+    class Connection:
+        def __init__(self) -> None:
+            self.quiet = quiet
+
+        def send(self, given: Call, reused: bool) -> None:
+            assert given is call and reused
+            done.append("send")
+
+        def abort(self) -> None:
+            done.append("abort")
+
+    pool.release(Connection())
+    assert done == ["send" if quiet else "abort"]
+    assert pool.waiting == (0 if quiet else 1)
+    pool.leave_queue(call)
+
+
+def test_a_call_that_just_got_its_connection_is_not_late() -> None:
+    """One sweep may give it a connection and then come to its deadline: it is not ended as well."""
+    pool, call = waiting_call()
+    ended: list[object] = []
+    call.deferred.addErrback(ended.append)
+    pool.leave_queue(call)
+    call.deadline_passed(10.0)
+    assert not ended
+
+
+def test_out_of_descriptors_is_our_overload() -> None:
+    """EMFILE is no fault of the upstream."""
+    pool, call = waiting_call()
+    pool.leave_queue(call)
+    ended: list[Any] = []
+    call.deferred.addErrback(ended.append)
+    dial = Dial(pool, call, False)
+    dial._failed(Failure(getConnectError((errno.EMFILE, "Too many open files"))))
+    assert [failure.type for failure in ended] == [PoolExhausted]
