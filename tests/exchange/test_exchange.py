@@ -227,7 +227,7 @@ def test_a_cut_answer_is_never_ended_cleanly(error: Exception) -> None:
     rig.agent.reader.dataReceived(b"half")
     rig.agent.end(error)
     assert rig.client.transport.aborted
-    assert not rig.client.received.endswith(b"0\r\n\r\n")
+    assert not rig.client.received.endswith(b"\r\n0\r\n\r\n")
     record = rig.record()
     assert (record.status, record.outcome) == (200, Outcome.UPSTREAM_STREAM_ERROR)
 

@@ -62,7 +62,7 @@ def uploaded(proxy: MemoryProxy) -> None:
 def mocked(proxy: MemoryProxy) -> None:
     proxy.ask(post(prefix=b"/mock", stream=True))
     proxy.reactor.pump([0] * 100)
-    assert proxy.client.take().endswith(b"0\r\n\r\n")
+    assert proxy.client.take().endswith(b"\r\n0\r\n\r\n")
 
 
 KEPT: dict[str, Callable[[MemoryProxy], None]] = {

@@ -193,7 +193,7 @@ async def test_rows_23_24_25_cut_off(
     assert (answer.status, answer.whole) == (200, False)
     assert answer.body in start
     assert client.ended == "RST"
-    assert not client.received.endswith(b"0\r\n\r\n")
+    assert not client.received.endswith(b"\r\n0\r\n\r\n")
     await proxy.counted((200, "upstream_stream_error"))
 
 

@@ -315,7 +315,7 @@ async def test_body_that_fails(agent: MakeAgent, upstream: MakeUpstream) -> None
     with pytest.raises(KeyError):
         await answer
     assert await connection.end() == "RST"
-    assert b"0\r\n\r\n" not in connection.received
+    assert b"\r\n0\r\n\r\n" not in connection.received
 
 
 async def test_body_that_raises(agent: MakeAgent, upstream: MakeUpstream) -> None:
@@ -370,7 +370,7 @@ async def test_upload_is_paused(agent: MakeAgent, upstream: MakeUpstream) -> Non
     await connection.until(lambda: connection.received.count(b"x") == written)
     assert body.events[-1] == "resume"
     body.finished.callback(None)
-    await connection.until(lambda: connection.received.endswith(b"0\r\n\r\n"))
+    await connection.until(lambda: connection.received.endswith(b"\r\n0\r\n\r\n"))
     connection.write(OK)
     assert await read(await answer) == b"ok"
 
@@ -469,7 +469,7 @@ async def test_cancel_while_sending(agent: MakeAgent, upstream: MakeUpstream) ->
         await answer
     assert await connection.end() == "RST"
     assert body.events == ["start", "stop"]
-    assert b"0\r\n\r\n" not in connection.received
+    assert b"\r\n0\r\n\r\n" not in connection.received
 
 
 async def test_cancel_while_connecting(agent: MakeAgent, upstream: MakeUpstream) -> None:
