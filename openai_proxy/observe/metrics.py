@@ -1,5 +1,6 @@
 """The numbers in Prometheus: a sink of records over a registry that is passed in."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from prometheus_client import (
@@ -18,6 +19,7 @@ from openai_proxy.observe.endpoint import ENDPOINTS, OTHER
 from openai_proxy.observe.model import NONE
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import Record
+from openai_proxy.wire.fields import Field
 
 DURATION_BUCKETS_SECONDS = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600,
@@ -77,6 +79,11 @@ class Metrics:
     def watch(self, reactor: IReactorTime) -> None:
         """Show this reactor's delayed calls: a number that only grows is a leak."""
         self._delayed_calls.set_function(lambda: len(reactor.getDelayedCalls()))
+
+    wants_ids = False
+
+    def answer_began(self, provider: str, model: str, fields: Sequence[Field], is_stream: bool) -> None:
+        """See ``Sink``."""
 
     def exchange_began(self, endpoint: str) -> None:
         self._in_flight[endpoint] += 1
