@@ -15,7 +15,6 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
 
 from openai_proxy import __version__
@@ -23,7 +22,9 @@ from openai_proxy.config.settings import Settings
 from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.metrics import Metrics, new_registry
+from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.yielding_registry import YieldingRegistry
+from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.mock.agent import MockAgent
 from openai_proxy.providers.provider import Provider
 from openai_proxy.relay.client import TransparentClient
@@ -64,7 +65,15 @@ class ProxyService(MultiService):
         self.metrics = Metrics(new_registry())
         self.metrics.watch(reactor)
         self.site = ProxySite(reactor, settings.limits, self.metrics)
-        self.context = ExchangeContext(reactor, self.metrics, self.site.held_bodies, settings.limits)
+        prices = Prices.load()
+        self.context = ExchangeContext(
+            reactor,
+            self.metrics,
+            self.site.held_bodies,
+            settings.limits,
+            ModelNames(prices.known_name),
+            prices,
+        )
         trust_root = trust_root_from_file(settings.ca_file) if settings.ca_file else None
         self.agent = Agent(reactor, settings.timeouts, settings.pool, trust_root)
         self.site.add(
@@ -73,19 +82,17 @@ class ProxyService(MultiService):
         self.port: IListeningPort | None = None
 
     def _routes(self) -> dict[bytes, IResource]:
-        openai = self._target("openai", self.settings.upstream.encode("ascii"), self.agent)
+        provider = Provider("openai", self.settings.upstream.encode("ascii"))
+        openai = Target(provider, TransparentClient(self.agent))
         routes: dict[bytes, IResource] = {
             b"openai": Relay(openai, b"/openai", self.context),
             b"v1": Relay(openai, b"", self.context),
         }
         if self.settings.mock:
-            mock = self._target("mock", b"mock://mock", MockAgent(self.reactor))
+            provider = Provider("mock", b"mock://mock", priced_as="openai", names_models=False)
+            mock = Target(provider, TransparentClient(MockAgent(self.reactor)))
             routes[b"mock"] = Relay(mock, b"/mock", self.context)
         return routes
-
-    @staticmethod
-    def _target(name: str, base_url: bytes, agent: IAgent) -> Target:
-        return Target(Provider(name, base_url), TransparentClient(agent))
 
     def privilegedStartService(self) -> None:
         """Listen; a port that cannot be had ends the daemon with one line and status 1."""

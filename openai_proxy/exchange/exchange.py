@@ -13,21 +13,30 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
 from openai_proxy.config.settings import Limits
+from openai_proxy.exchange.account import record_of
+from openai_proxy.exchange.asking import has_usage_event, is_read, narrow_encodings
+from openai_proxy.exchange.reading import Reading, reading_of
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.endpoint import endpoint_of
-from openai_proxy.observe.model import NONE, OTHER, model_in, model_label
+from openai_proxy.observe.include_usage import splice_include_usage
+from openai_proxy.observe.model import OTHER, ModelNames, model_in
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_status
-from openai_proxy.observe.record import Record, Sink
-from openai_proxy.relay.download import Download
+from openai_proxy.observe.record import AttemptResult, Error, ErrorSource, Sink
+from openai_proxy.observe.usage import UsageMissing
+from openai_proxy.policy.prices import Prices
+from openai_proxy.relay.download import Download, Unread
 from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, ErrorAnswer, error_answer_for
 from openai_proxy.relay.tunnel import Tunnel
 from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull, RequestBody
 from openai_proxy.wire.errors import UpstreamError, error_body, reason_phrase
-from openai_proxy.wire.fields import Fields, end_to_end, first_of, raw_fields
+from openai_proxy.wire.fields import Field, Fields, end_to_end, first_of, raw_fields
 from openai_proxy.wire.request import Request
+from openai_proxy.wire.response import Timings
 
 _NOT_SENT_ON: Final = frozenset({b"host", b"content-length", b"expect"})
 _RESET: Final = 205
+_RATE_LIMITED: Final = 429
+ERROR_TYPE: Final = "server_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,8 @@ class ExchangeContext:
     sink: Sink
     held_bodies: HeldBodies
     limits: Limits
+    models: ModelNames
+    prices: Prices
 
 
 class Cancellable(Protocol):
@@ -56,27 +67,57 @@ class Exchange:
     """
 
     _log = Logger()
-    model = NONE
-    _outcome: Outcome | None = None
-    _status = 0
+    # What most exchanges never change is an attribute of the class. First what its record is
+    # made of; times are on the context's clock, 0 for what did not happen.
+    asked_model = ""
+    """The client's own text."""
+    model: str | None = None
+    """The same as a label, once it is known whether the provider answered for it."""
+    outcome: Outcome | None = None
+    status = 0
+    result: AttemptResult | None = None
+    """Where the attempt did not end with the answer that its status tells of."""
+    error: Error | None = None
+    ready_at = 0.0
+    """When the last byte came that had to be there before the request could be sent on."""
+    sent_at = 0.0
+    answered_at = 0.0
+    received_at = 0.0
+    """When the answer's last byte came."""
+    given_at = 0.0
+    """When it was written to the client's socket, or to what waits for it."""
+    blocked_before = 0.0
+    timings: Timings | None = None
+    fields: list[Field] | None = None
+    reading: Reading | None = None
+    usage_missing: UsageMissing | None = None
+    """Why there is none in an answer that is not read."""
+    tunnel: Tunnel | None = None
     _download: Download | None = None
-    _tunnel: Tunnel | None = None
+    _unread: Unread | None = None
+    _is_asked_for_usage = False
     _waits_for: Cancellable | None = None
     _is_settled = False
 
-    def __init__(self, request: Request, target: Target, path: bytes, context: ExchangeContext) -> None:
-        """:param path: the request target below the provider's base URL, query included."""
+    def __init__(
+        self, request: Request, target: Target, path: bytes, context: ExchangeContext, route: str
+    ) -> None:
+        """:param path: the request target below the provider's base URL, query included.
+        :param route: the resource that took it, as it is named in records.
+        """
         self.request = request
         self.target = target
         self.path = path
+        self.route = route
         self.endpoint = endpoint_of(path.partition(b"?")[0])
-        self._context = context
+        self.context = context
 
     def start(self) -> None:
         """Run until it has ended; the record goes to the sink."""
-        request, context = self.request, self._context
+        request, context = self.request, self.context
         context.sink.exchange_began(self.endpoint)
         request.on_gone = self._client_gone
+        self.blocked_before = request.channel.watch.blocked_seconds
         try:
             if request.body is not None and request.is_readable:
                 self._hold(request.body)
@@ -85,8 +126,10 @@ class Exchange:
         except Exception:
             self._failed(Failure())
 
+    # The request.
+
     def _hold(self, body: RequestBody) -> None:
-        limit_bytes, held_bodies = self._context.limits.held_body_bytes, self._context.held_bodies
+        limit_bytes, held_bodies = self.context.limits.held_body_bytes, self.context.held_bodies
         if body.is_complete:
             # As it mostly is: it came in one segment with its head.
             self._read(body.held(limit_bytes, held_bodies))
@@ -99,23 +142,42 @@ class Exchange:
         deferred.addErrback(self._failed)
 
     def _read(self, held: bytes | None) -> None:
-        self.model = OTHER if held is None else model_label(model_in(held))
+        if held is None:
+            self.asked_model = OTHER
+        else:
+            self.asked_model = model_in(held)
+            if has_usage_event(self.target.provider, self.request.method, self.endpoint):
+                self._ask_for_usage(held)
         self._send()
 
+    def _ask_for_usage(self, held: bytes) -> None:
+        asking = splice_include_usage(held)
+        if asking is not None and self.request.body is not None:
+            self.request.body.replace(asking)
+            self._is_asked_for_usage = True
+
     def _send(self) -> None:
-        request = self.request
+        request, provider = self.request, self.target.provider
+        self.ready_at = request.channel.heard_at
         fields = end_to_end(request.fields, _NOT_SENT_ON)
         if request.wants_upgrade:
             fields.append((b"Upgrade", b"websocket"))
+        elif is_read(provider, request.method, self.endpoint):
+            narrow_encodings(fields, self._is_asked_for_usage)
         response = self.target.client.request(
             request.method,
-            self.target.provider.base_url + self.path,
+            provider.base_url + self.path,
             headers=Fields(raw=fields),
             data=request.body,
         )
+        self.sent_at = self.context.clock.seconds()
         self._wait(response, self._answered)
 
+    # The answer.
+
     def _answered(self, response: IResponse) -> None:
+        self.answered_at = self.context.clock.seconds()
+        self.timings = getattr(response, "timings", None)
         if response.code == 101:
             self._upgraded(response)
             return
@@ -127,32 +189,64 @@ class Exchange:
         if response.code == _RESET and not first_of(fields, b"content-length"):
             # RFC 9110 section 15.3.6: no content, said in a way that every client understands.
             fields.append((b"Content-Length", b"0"))
+        self.status = response.code
+        self.fields = fields
+        reader = self._reader(fields)
+        self._tell_sink(fields)
         request.begin(response.code, response.phrase, fields)
-        self._status = response.code
-        download = self._waits_for = self._download = Download(request, self._relayed)
+        download = self._waits_for = self._download = Download(request, reader, self._relayed)
         response.deliverBody(download)
+
+    def _reader(self, fields: list[Field]) -> Reading | Unread:
+        self.reading, self.usage_missing = reading_of(self, fields, self._is_asked_for_usage)
+        if self.reading is not None:
+            return self.reading
+        self._unread = Unread()
+        return self._unread
+
+    def _tell_sink(self, fields: list[Field]) -> None:
+        status, provider = self.status, self.target.provider
+        answered = status < 300 and provider.names_models
+        self.model = self.context.models.label(provider.name, self.asked_model, answered)
+        if status < 400 or status == _RATE_LIMITED:
+            is_stream = self.reading is not None and self.reading.is_stream
+            self.context.sink.answer_began(provider.name, self.model, fields, is_stream)
 
     def _relayed(self, failure: Failure | None) -> None:
         """The answer's last byte came from the upstream, or none will come any more."""
         if failure is not None:
             self._failed(failure)
             return
-        blocked = self.request.channel.write_blocked
-        if not self.request.end():
+        self.received_at = self.context.clock.seconds()
+        request = self.request
+        if self.reading is not None:
+            request.send(self.reading.end(whole=True))
+        blocked = request.channel.write_blocked
+        if not request.end():
             self._end(Outcome.UPSTREAM_STREAM_ERROR)
         elif blocked:
-            self._wait(self.request.channel.drained(), self._drained)
+            self.given_at = self.context.clock.seconds()
+            self._wait(request.channel.drained(), self._drained)
         else:
-            self._end(outcome_of_status(self._status))
+            self._end(self._outcome_of_answer())
+
+    def _outcome_of_answer(self) -> Outcome:
+        """Of one that is whole, as far as its framing goes."""
+        if self.status < 400 and self.reading is not None and self.reading.has_failed:
+            self.result = AttemptResult.STREAM_ERROR
+            return Outcome.UPSTREAM_STREAM_ERROR if self.reading.is_stream else Outcome.UPSTREAM_ERROR
+        return outcome_of_status(self.status)
 
     def _drained(self, is_drained: bool) -> None:
-        self._end(outcome_of_status(self._status) if is_drained else Outcome.CLIENT_DISCONNECT)
+        self._end(self._outcome_of_answer() if is_drained else Outcome.CLIENT_DISCONNECT)
 
     def _upgraded(self, response: IResponse) -> None:
         """A tunnel that either side closes is ok; one that is cut off is blamed on who did it."""
-        self._status = 101
-        self._tunnel = Tunnel(self.request)
-        self._wait(self._tunnel.run(response), lambda _: self._end(Outcome.OK))
+        self.status = 101
+        self.tunnel = Tunnel(self.request)
+        self._wait(self.tunnel.run(response), lambda _: self._end(Outcome.OK))
+
+    # The end.
 
     def _failed(self, failure: Failure) -> None:
         """Whatever was waited for did not come."""
@@ -172,19 +266,22 @@ class Exchange:
     def _tell(self, failure: ErrorAnswer) -> None:
         """Tell the client, if its answer has not begun; else cut it off."""
         request = self.request
-        self._outcome = failure.outcome
+        self.outcome = failure.outcome
+        self.result = failure.result
         if request.status:
             # Never a clean end for an unclean answer.
             if failure.outcome is not Outcome.PROXY_ERROR:
-                self._outcome = Outcome.UPSTREAM_STREAM_ERROR
+                self.outcome = Outcome.UPSTREAM_STREAM_ERROR
+                self.result = AttemptResult.STREAM_ERROR
             request.on_gone = None
             request.abort()
             return
-        self._status = failure.status
+        self.status = failure.status
+        self.error = Error(ErrorSource.PROXY, ERROR_TYPE, failure.code)
         fields = [(b"Content-Type", b"application/json")]
         if failure.retry_after_seconds is not None:
             fields.append((b"Retry-After", b"%d" % failure.retry_after_seconds))
-        body = error_body(failure.message, "server_error", failure.code)
+        body = error_body(failure.message, ERROR_TYPE, failure.code)
         request.answer(failure.status, reason_phrase(failure.status), fields, body)
 
     def _client_gone(self) -> None:
@@ -193,27 +290,30 @@ class Exchange:
             self._waits_for.cancel()
 
     def _ended_by_client(self) -> None:
-        if self._outcome is not None:
+        if self.outcome is not None:
             return
         request = self.request
         if request.was_rejected:
-            self._status = request.status
-            self._outcome = Outcome.CLIENT_ERROR
-        elif request.is_whole or (self._download is not None and self._download.saw_end_of_stream):
+            self.status = request.status
+            self.outcome = Outcome.CLIENT_ERROR
+            self.error = Error(ErrorSource.CLIENT, "invalid_request_error")
+        elif request.is_whole or self._has_ended():
             # It has all that it came for, and did not wait for the framing's end.
-            self._outcome = outcome_of_status(self._status)
+            if self.reading is not None:
+                self.reading.end(whole=request.is_whole)
+            self.outcome = self._outcome_of_answer()
+            return
         else:
-            self._status = self._status or CLIENT_CLOSED_REQUEST
-            self._outcome = Outcome.CLIENT_DISCONNECT
+            self.status = self.status or CLIENT_CLOSED_REQUEST
+            self.outcome = Outcome.CLIENT_DISCONNECT
+        self.result = AttemptResult.ABORTED
 
-    def _received_bytes(self) -> int:
-        if self._tunnel is not None:
-            return self._tunnel.received_bytes
-        body = self.request.body
-        return body.received_bytes if body is not None else 0
+    def _has_ended(self) -> bool:
+        reader = self.reading or self._unread
+        return reader is not None and reader.has_ended
 
     def _end(self, outcome: Outcome) -> None:
-        self._outcome = outcome
+        self.outcome = outcome
         self._settle()
 
     def _settle(self) -> None:
@@ -221,21 +321,12 @@ class Exchange:
         if self._is_settled:
             return
         self._is_settled = True
-        request, context = self.request, self._context
+        request = self.request
         request.on_gone = None
         self._waits_for = None
         body = request.body
         if body is not None:
             body.discard()
-        context.sink.exchange_ended(
-            Record(
-                provider=self.target.provider.name,
-                endpoint=self.endpoint,
-                model=self.model,
-                status=self._status,
-                outcome=self._outcome or Outcome.PROXY_ERROR,
-                duration_seconds=context.clock.seconds() - request.began,
-                received_bytes=self._received_bytes(),
-                sent_bytes=request.sent_bytes,
-            )
-        )
+        if self.reading is not None:
+            self.reading.end(whole=False)
+        self.context.sink.exchange_ended(record_of(self))

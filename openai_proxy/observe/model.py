@@ -1,6 +1,7 @@
 """Which model a request names, as a label: a fixed list, for the name is the client's text."""
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -25,7 +26,53 @@ omni-moderation-latest text-moderation-latest gpt-oss-20b gpt-oss-120b
 
 KNOWN: Final = frozenset(_NAMES.split())
 
+_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 128
+
 _SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{4})$")
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}")
+
+
+class ModelNames:
+    """Names of models as labels: a bounded set, though the names are the clients' text.
+
+    A name that is not known becomes one when a provider has answered for it: the first
+    ``most_learned`` of them. So a server of your own shows its models, and nonsense stays ``other``.
+    """
+
+    def __init__(self, known: Callable[[str, str], str | None], most_learned: int = 100) -> None:
+        """:param known: by provider and name, the label of what is known besides :data:`KNOWN`."""
+        self._known = known
+        self._most_learned = most_learned
+        self._learned: set[str] = set()
+        self._labels: dict[tuple[str, str], str] = {}
+
+    def label(self, provider: str, name: str, answered: bool = False) -> str:
+        """``answered``: the provider has answered for this name, and it may be learned."""
+        key = (provider, name)
+        label = self._labels.get(key)
+        if label is None or (answered and label == OTHER):
+            label = self._label(provider, name, answered)
+            if len(self._labels) >= _REMEMBERED:
+                self._labels.clear()
+            if len(name) <= _LONGEST_REMEMBERED:
+                self._labels[key] = label
+        return label
+
+    def _label(self, provider: str, name: str, answered: bool) -> str:
+        label = model_label(name)
+        if label != OTHER:
+            return label
+        known = self._known(provider, name)
+        if known is not None:
+            return known
+        if name not in self._learned:
+            if not answered or len(self._learned) >= self._most_learned or not _PLAIN.fullmatch(name):
+                return OTHER
+            self._learned.add(name)
+        return name
 
 
 class _Named(msgspec.Struct):

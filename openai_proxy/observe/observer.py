@@ -107,6 +107,11 @@ class Observer:
         return self._said.error
 
     @property
+    def lost_track(self) -> bool:
+        """Whether something could not be read: what did not come may have been there."""
+        return self._said.unread
+
+    @property
     def ended(self) -> bool:
         """Whether the answer came to the end that its form prescribes.
 

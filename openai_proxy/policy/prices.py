@@ -141,6 +141,11 @@ class Prices:
         known = self.find(provider, model)
         return None if known is None else known.at(service_tier, at)
 
+    def known_name(self, provider: str, model: str) -> str | None:
+        """The ``id`` of the entry that a name stands for, if there is one."""
+        known = self.find(provider, model)
+        return None if known is None else known.id
+
     def find(self, provider: str, model: str) -> Model | None:
         """The entry that a name stands for; its ``id`` is one of a bounded set."""
         if len(model) > _LONGEST_NAME:

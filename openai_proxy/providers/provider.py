@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from openai_proxy.observe.usage import NO_QUIRKS, Quirks
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -9,3 +11,14 @@ class Provider:
 
     name: str
     base_url: bytes
+    dialect: str = "openai"
+    """What its answers are read as: ``openai`` or ``anthropic``."""
+    quirks: Quirks = NO_QUIRKS
+    priced_as: str = ""
+    """Whose price list holds for it; its own name's if empty."""
+    observes: bool = True
+    """Whether its answers are read, for tokens, clocks and errors."""
+    includes_usage: bool = True
+    """Whether chat and completion streams are asked for their usage where the client left that open."""
+    names_models: bool = True
+    """Whether a model that it answered for has its own name in the numbers, known or not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IProtocol
@@ -22,28 +22,55 @@ _TAIL_BYTES = 32
 """What is kept of a body's end: the last event, though it may have come in two pieces."""
 
 
+class Reader(Protocol):
+    """Reads a body on its way."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last event of a stream has come."""
+
+    def piece(self, data: bytes) -> bytes:
+        """All that one read brought, in; what goes to the client of it, out."""
+
+
+class Unread:
+    """Of a body that nobody reads: only its last bytes are looked at."""
+
+    __slots__ = ("_before", "_last")
+
+    def __init__(self) -> None:
+        self._before = self._last = b""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last event was ``[DONE]``."""
+        tail = self._before[-_TAIL_BYTES:] + self._last[-_TAIL_BYTES:]
+        return _END_OF_STREAM.search(tail) is not None
+
+    def piece(self, data: bytes) -> bytes:
+        """See :class:`Reader`."""
+        self._before, self._last = self._last, data
+        return data
+
+
 @implementer(IProtocol)
 class Download:
     """Gives each piece to the client when it comes; the client's pauses pause the upstream.
 
+    What one read of the upstream brought goes through the reader, and out, as one piece.
     ``ended`` is called once: with None at the end of the body, or with the Failure that cut it
     off, an ``UpstreamError`` or, behind :meth:`cancel`, ``CancelledError``.
     """
 
-    __slots__ = ("_before", "_ended", "_flushed_by_transport", "_last", "_request", "transport")
+    __slots__ = ("_ended", "_flushed_by_transport", "_pieces", "_read", "_request", "transport")
 
-    def __init__(self, request: Request, ended: Callable[[Failure | None], object]) -> None:
+    def __init__(self, request: Request, reader: Reader, ended: Callable[[Failure | None], object]) -> None:
         self._request = request
+        self._read = reader.piece
         self._ended: Callable[[Failure | None], object] | None = ended
-        self._before = self._last = b""
+        self._pieces: list[bytes] = []
         self._flushed_by_transport = False
         self.transport: Any = None
-
-    @property
-    def saw_end_of_stream(self) -> bool:
-        """Whether the last event was ``[DONE]``: a client may then leave before the last chunk."""
-        tail = self._before[-_TAIL_BYTES:] + self._last[-_TAIL_BYTES:]
-        return _END_OF_STREAM.search(tail) is not None
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = self._request.producer = transport
@@ -57,17 +84,24 @@ class Download:
         """Nothing: ``makeConnection`` did it all."""
 
     def dataReceived(self, data: bytes) -> None:
-        self._before, self._last = self._last, data
-        self._request.send(data)
+        self._pieces.append(data)
         if not self._flushed_by_transport:
-            self._request.flush()
+            self.flush()
 
     def flush(self) -> None:
         """All that one read of the upstream brought was given: now it goes out, in one write."""
+        self._give()
         self._request.flush()
+
+    def _give(self) -> None:
+        pieces = self._pieces
+        if pieces:
+            self._pieces = []
+            self._request.send(self._read(pieces[0] if len(pieces) == 1 else b"".join(pieces)))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.transport = None
+        self._give()
         self._end(None if reason.type in _CLEAN_ENDS else reason)
 
     def cancel(self) -> None:

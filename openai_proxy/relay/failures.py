@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from openai_proxy.observe.outcome import Outcome
+from openai_proxy.observe.record import AttemptResult
 from openai_proxy.wire import errors
 
 
@@ -14,6 +15,7 @@ class ErrorAnswer:
     outcome: Outcome
     code: str
     message: str
+    result: AttemptResult
     retry_after_seconds: int | None = None
 
 
@@ -23,49 +25,66 @@ _BY_ERROR: dict[type[Exception], ErrorAnswer] = {
         Outcome.UPSTREAM_TIMEOUT,
         "upstream_connect_timeout",
         "The upstream did not accept a connection in time.",
+        AttemptResult.TIMEOUT,
     ),
     errors.TLSFailed: ErrorAnswer(
         502,
         Outcome.UPSTREAM_CONNECT_ERROR,
         "upstream_tls_error",
         "No TLS connection to the upstream could be made: its certificate or protocol was refused.",
+        AttemptResult.TLS_ERROR,
     ),
     errors.ConnectFailed: ErrorAnswer(
         502,
         Outcome.UPSTREAM_CONNECT_ERROR,
         "upstream_connect_error",
         "No connection to the upstream could be made.",
+        AttemptResult.CONNECT_ERROR,
     ),
     errors.PoolExhausted: ErrorAnswer(
         503,
         Outcome.PROXY_OVERLOAD,
         "proxy_overload",
         "All connections to the upstream are busy.",
+        AttemptResult.ABORTED,
         1,
     ),
     errors.HeadTimedOut: ErrorAnswer(
-        504, Outcome.UPSTREAM_TIMEOUT, "upstream_timeout", "The upstream did not answer in time."
+        504,
+        Outcome.UPSTREAM_TIMEOUT,
+        "upstream_timeout",
+        "The upstream did not answer in time.",
+        AttemptResult.TIMEOUT,
     ),
     errors.ConnectionClosed: ErrorAnswer(
         502,
         Outcome.UPSTREAM_ERROR,
         "upstream_connection_closed",
         "The upstream closed the connection before it answered.",
+        AttemptResult.PROTOCOL_ERROR,
     ),
     errors.InvalidResponse: ErrorAnswer(
         502,
         Outcome.UPSTREAM_ERROR,
         "upstream_invalid_response",
         "The upstream's answer was not valid HTTP/1.1.",
+        AttemptResult.PROTOCOL_ERROR,
     ),
-    errors.UpstreamError: ErrorAnswer(502, Outcome.UPSTREAM_ERROR, "upstream_error", "The upstream failed."),
+    errors.UpstreamError: ErrorAnswer(
+        502, Outcome.UPSTREAM_ERROR, "upstream_error", "The upstream failed.", AttemptResult.STREAM_ERROR
+    ),
 }
 
 PROXY_FAILED = ErrorAnswer(
-    500, Outcome.PROXY_ERROR, "proxy_error", "The proxy failed to handle this request."
+    500, Outcome.PROXY_ERROR, "proxy_error", "The proxy failed to handle this request.", AttemptResult.ABORTED
 )
 HELD_BODIES_FULL = ErrorAnswer(
-    503, Outcome.PROXY_OVERLOAD, "proxy_overload", "The proxy holds too many request bodies.", 1
+    503,
+    Outcome.PROXY_OVERLOAD,
+    "proxy_overload",
+    "The proxy holds too many request bodies.",
+    AttemptResult.ABORTED,
+    1,
 )
 
 

@@ -22,11 +22,12 @@ class Relay(Resource):
         super().__init__()
         self._target = target
         self._prefix_bytes = len(prefix)
+        self._route = prefix.decode() or "/v1"
         self._context = context
 
     def render(self, request: Request) -> int:
         path = request.uri[self._prefix_bytes :]
         if not path.startswith(b"/"):
             path = b"/" + path
-        Exchange(request, self._target, path, self._context).start()
+        Exchange(request, self._target, path, self._context, self._route).start()
         return NOT_DONE_YET

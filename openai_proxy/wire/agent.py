@@ -94,6 +94,10 @@ class Agent:
         pool.start(call)
         return call.deferred
 
+    def pool_of(self, uri: bytes) -> Pool | None:
+        """The connections to the origin of an absolute URI, if there were any yet."""
+        return self._pools.get(uri[: _authority_end(uri)])
+
     def close(self) -> Deferred[None]:
         """Abort everything; fires when no connection is left. Later requests are refused."""
         self._closed = True

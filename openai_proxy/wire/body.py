@@ -74,6 +74,7 @@ class RequestBody:
         "_lost",
         "_paused",
         "_pieces",
+        "_replaced_by",
         "_reserved",
         "_source",
         "buffered_bytes",
@@ -98,6 +99,7 @@ class RequestBody:
         self._hold_limit = 0
         self._held_by: HeldBodies | None = None
         self._reserved = 0
+        self._replaced_by = 0
 
     # What the connection says.
 
@@ -212,6 +214,14 @@ class RequestBody:
             self._pieces = [b"".join(self._pieces)]
         return self._pieces[0]
 
+    def replace(self, body: bytes) -> None:
+        """Send ``body`` in the stead of what is held whole."""
+        self._pieces = [body]
+        self._replaced_by = len(body) - self.buffered_bytes
+        self.buffered_bytes = len(body)
+        if isinstance(self.length, int):
+            self.length = len(body)
+
     def discard(self) -> None:
         """Forget what is held, and give its memory back. May be called at any time, and again."""
         self._pieces = []
@@ -225,7 +235,7 @@ class RequestBody:
     @property
     def restartable(self) -> bool:
         """Whether ``startProducing`` could be called anew and would give every byte again."""
-        return self.buffered_bytes == self.received_bytes and not self._lost
+        return self.buffered_bytes == self.received_bytes + self._replaced_by and not self._lost
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         if self._lost:

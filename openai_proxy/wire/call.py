@@ -52,11 +52,11 @@ class Call:
         "_pool",
         "_reader",
         "_stopped",
-        "connect_seconds",
         "connection",
         "deadline",
         "deferred",
         "dial",
+        "dialled",
         "disconnecting",
         "head",
         "headless",
@@ -86,7 +86,8 @@ class Call:
         self.repeated = False
         self.queued_at = 0.0
         self.wait_seconds = 0.0
-        self.connect_seconds = 0.0
+        self.dialled: tuple[float | None, float, float | None] = (None, 0.0, None)
+        """Seconds of the name's look-up, of TCP and of TLS."""
         self.deadline = NEVER
         self.disconnecting = False
         self._reader: IProtocol | None = None
@@ -117,7 +118,7 @@ class Call:
         if reused and not self.wait_seconds:
             response.timings = _REUSED
         else:
-            response.timings = Timings(reused, self.wait_seconds, self.connect_seconds)
+            response.timings = Timings(reused, self.repeated, self.wait_seconds, *self.dialled)
         # Not kept: the response knows this call, and a cycle is work for the collector.
         self._has_head = True
         self.deferred.callback(response)

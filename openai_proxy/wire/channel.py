@@ -51,6 +51,8 @@ class Channel(Protocol):
         self.site = site
         self.limits = site.limits
         self.watch = ClientWatch(self, site.clock, site.limits)
+        self.heard_at = 0.0
+        """When the bytes came that are being read, or the next request's turn."""
         self.message_began = 0.0
         self._seconds = site.clock.seconds
         self._parser = RequestParser(self, site.limits)
@@ -114,6 +116,7 @@ class Channel(Protocol):
 
     def _feed(self, data: bytes) -> None:
         self._feeding = True
+        self.heard_at = self._seconds()
         try:
             rest = self._parser.feed(data, between_requests=self._reading is None)
         except Rejected as rejection:
@@ -131,7 +134,7 @@ class Channel(Protocol):
     # What was parsed: Handler.
 
     def head_began(self) -> None:
-        self.message_began = self._seconds()
+        self.message_began = self.heard_at
 
     def head_complete(self, head: Head, keep_alive: bool) -> None:
         request = self._reading = self.site.request(self, head)
@@ -210,7 +213,7 @@ class Channel(Protocol):
             if len(self._requests) <= PIPELINED_REQUESTS:
                 self.watch.resume("pipeline")
             # Not at once: a thousand pipelined requests would be a thousand frames deep.
-            self.site.call_soon(self._begin)
+            self.site.call_soon(self._begin_next)
         else:
             self._idle()
 
@@ -234,6 +237,11 @@ class Channel(Protocol):
         requests = self._requests
         if requests and not requests[0].was_begun and not self._closing and not self.write_blocked:
             requests[0].process()
+
+    def _begin_next(self) -> None:
+        # What it waited behind another was no work on it.
+        self.heard_at = self._seconds()
+        self._begin()
 
     def drained(self) -> Deferred[bool]:
         """Fires when the client has taken what was written: True; or False if it left first."""
@@ -359,7 +367,7 @@ class Channel(Protocol):
             if self._requests[0].producer is not None:
                 self._requests[0].producer.resumeProducing()
             else:
-                self.site.call_soon(self._begin)
+                self.site.call_soon(self._begin_next)
 
     def stopProducing(self) -> None:
         """The transport is going; connectionLost follows."""

@@ -32,6 +32,8 @@ class ClientWatch:
     """The deadlines of one connection, and the reasons for which it is not read."""
 
     __slots__ = (
+        "_blocked_at",
+        "_blocked_seconds",
         "_connection",
         "_pauses",
         "_read_deadline",
@@ -48,6 +50,8 @@ class ClientWatch:
         self._stall_seconds = limits.write_stall_seconds
         self._read_deadline = NEVER
         self._stalls_at = NEVER
+        self._blocked_at = 0.0
+        self._blocked_seconds = 0.0
         self._pauses: set[str] = set()
 
     def within(self, seconds: float) -> None:
@@ -69,8 +73,19 @@ class ClientWatch:
 
     def write_blocks(self, blocks: bool) -> None:
         """The client has to read, or has read."""
-        self._stalls_at = self._seconds() + self._stall_seconds if blocks else NEVER
+        now = self._seconds()
+        if self._stalls_at != NEVER:
+            self._blocked_seconds += now - self._blocked_at
+        self._blocked_at = now
+        self._stalls_at = now + self._stall_seconds if blocks else NEVER
         self._update()
+
+    @property
+    def blocked_seconds(self) -> float:
+        """For how long, in all, the client has not taken what was written to it."""
+        if self._stalls_at == NEVER:
+            return self._blocked_seconds
+        return self._blocked_seconds + self._seconds() - self._blocked_at
 
     def pause(self, why: str) -> None:
         """Read no more until every reason is gone."""

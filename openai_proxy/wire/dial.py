@@ -23,7 +23,17 @@ _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 class Dial:
     """Ends with the call on a new connection, or with the call's failure; the pool is told."""
 
-    __slots__ = ("_began", "_call", "_connection", "_deferred", "_pool", "_secure", "deadline")
+    __slots__ = (
+        "_began",
+        "_call",
+        "_connected_at",
+        "_connection",
+        "_deferred",
+        "_looked_up_at",
+        "_pool",
+        "_secure",
+        "deadline",
+    )
 
     def __init__(self, pool: Pool, call: Call, secure: bool) -> None:
         self._pool = pool
@@ -31,7 +41,8 @@ class Dial:
         self._secure = secure
         self._connection: ClientConnection | None = None
         self._deferred: Deferred[Any] | None = None
-        self._began = pool.reactor.seconds()
+        self._began = self._connected_at = pool.reactor.seconds()
+        self._looked_up_at: float | None = None
         self.deadline = self._began + pool.timeouts.connect_seconds
 
     def start(self, endpoint: Any, factory: Any) -> None:
@@ -48,9 +59,17 @@ class Dial:
         self._pool.deadlines.discard(self)
         self._call = None
         connection.dial = None
-        call.connect_seconds = self._pool.reactor.seconds() - self._began
+        call.dialled = self._seconds()
         self._pool.connected(connection, self)
         connection.send(call, False)
+
+    def _seconds(self) -> tuple[float | None, float, float | None]:
+        looked_up = self._looked_up_at
+        return (
+            None if looked_up is None else looked_up - self._began,
+            self._connected_at - (self._began if looked_up is None else looked_up),
+            self._pool.reactor.seconds() - self._connected_at if self._secure else None,
+        )
 
     def lost(self) -> None:
         """The connection went away before it was ready."""
@@ -76,6 +95,8 @@ class Dial:
             connection.abort()
             return
         self._connection = connection
+        self._connected_at = self._pool.reactor.seconds()
+        self._looked_up_at = self._pool.looked_up_since(self._began)
         connection.dial = self
         if not self._secure:
             self.ready()

@@ -50,13 +50,15 @@ def tokens(values: Iterable[bytes]) -> set[bytes]:
 
 def values_of(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """Every value of ``name`` (lower case), in order."""
-    return [value for key, value in fields if key.lower() == name]
+    size = len(name)
+    return [value for key, value in fields if len(key) == size and key.lower() == name]
 
 
 def first_of(fields: Iterable[Field], name: bytes) -> bytes | None:
     """The first value of ``name`` (lower case)."""
+    size = len(name)
     for key, value in fields:
-        if key.lower() == name:
+        if len(key) == size and key.lower() == name:
             return value
     return None
 

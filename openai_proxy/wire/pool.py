@@ -18,7 +18,13 @@ from openai_proxy.wire.call import Call
 from openai_proxy.wire.connection import ClientConnection
 from openai_proxy.wire.deadlines import Deadlines
 from openai_proxy.wire.dial import Dial
-from openai_proxy.wire.errors import ConnectFailed, ConnectionClosed, PoolExhausted, TLSFailed
+from openai_proxy.wire.errors import (
+    ConnectFailed,
+    ConnectionClosed,
+    ConnectTimedOut,
+    PoolExhausted,
+    TLSFailed,
+)
 from openai_proxy.wire.resolver import CachingResolver, ReactorWithResolver
 from openai_proxy.wire.tls import ClientTLSFactory, ConnectionCreator
 
@@ -76,8 +82,20 @@ class Pool:
         self._connections: set[ClientConnection] = set()
         self._dials: set[Dial] = set()
         self._waiting: OrderedDict[Call, None] = OrderedDict()
+        self.opened = {"ok": 0, "timeout": 0, "connect_error": 0, "tls_error": 0}
+        """How attempts to connect ended, since the start."""
         self._closed = False
         self._gone: list[Deferred[None]] = []
+
+    def looked_up_since(self, began: float) -> float | None:
+        """When the origin's name was looked up, if that was after ``began``."""
+        ended = self._resolver.ended.get((self.origin.host, self.origin.port))
+        return ended if ended is not None and ended >= began else None
+
+    @property
+    def active(self) -> int:
+        """Connections that a call has, or will have when they are made."""
+        return self.open - self.idle
 
     @property
     def open(self) -> int:
@@ -139,6 +157,7 @@ class Pool:
 
     def connected(self, connection: ClientConnection, dial: Dial) -> None:
         """A dial succeeded."""
+        self.opened["ok"] += 1
         self._dials.discard(dial)
         self._connections.add(connection)
         self.deadlines.add(connection)
@@ -153,7 +172,9 @@ class Pool:
         if isinstance(error, TLSFailed):
             assert self._creator is not None
             self._creator.forget()
+            self.opened["tls_error"] += 1
         elif isinstance(error, ConnectFailed):
+            self.opened["timeout" if isinstance(error, ConnectTimedOut) else "connect_error"] += 1
             self._resolver.forget(self.origin.host, self.origin.port)
         self._slot_is_free()
 

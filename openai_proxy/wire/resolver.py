@@ -62,6 +62,8 @@ class CachingResolver:
         self._reactor = reactor
         self._found: dict[tuple[str, int], tuple[float, list[IAddress]]] = {}
         self._looking_up: dict[tuple[str, int], _LookUp] = {}
+        self.ended: dict[tuple[str, int], float] = {}
+        """When the last look-up of each name was over."""
 
     def resolveHostName(  # noqa: N802
         self,
@@ -94,6 +96,7 @@ class CachingResolver:
     def looked_up(self, key: tuple[str, int], addresses: list[IAddress]) -> None:
         """A look-up is over; what it found is remembered, nothing is not."""
         self._looking_up.pop(key, None)
+        self.ended[key] = self._reactor.seconds()
         if addresses:
             self.remember(key, addresses)
 

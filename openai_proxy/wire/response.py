@@ -17,9 +17,15 @@ class Timings:
     """How the answer's connection came about; seconds."""
 
     reused: bool = False
+    repeated: bool = False
+    """Whether the request was sent a second time: its first connection had been closed meanwhile."""
     pool_wait_seconds: float = 0.0
+    lookup_seconds: float | None = None
+    """Of the host's name; None where it was known, or is an address, or the connection ``reused``."""
     connect_seconds: float = 0.0
-    """TCP and, over https, TLS; 0 where ``reused``."""
+    """TCP alone; 0 where ``reused``."""
+    tls_seconds: float | None = None
+    """None without TLS, and where ``reused``."""
 
 
 @implementer(IResponse)
@@ -42,7 +48,7 @@ class Response:
         headers: Fields,
         deliver: Callable[[IProtocol], None],
         length: int | object = UNKNOWN_LENGTH,
-        timings: Timings = Timings(),
+        timings: Timings | None = None,
         version: tuple[bytes, int, int] = (b"HTTP", 1, 1),
     ) -> None:
         self.version = version
@@ -53,6 +59,7 @@ class Response:
         """The body's length where a Content-Length told it, else ``UNKNOWN_LENGTH``.
         ``headers`` keeps the Content-Length field as it came."""
         self.timings = timings
+        """None of an answer that came over no connection."""
         self.request = None
         self.previousResponse = None
         self._deliver = deliver

@@ -17,7 +17,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from openai_proxy.config.settings import Limits
-from openai_proxy.exchange.exchange import Exchange, ExchangeContext
+from openai_proxy.exchange.exchange import Exchange
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import Record
@@ -27,27 +27,11 @@ from openai_proxy.wire import errors
 from openai_proxy.wire.fields import Fields
 from openai_proxy.wire.request import Request
 from openai_proxy.wire.response import Response
+from tests.support.exchanges import KeptRecords, context
 from tests.support.wire import Client
 
 BODY = b'{"model":"gpt-4o-mini","messages":[]}'
 POST = b"POST /v1/chat/completions?a=%%2F HTTP/1.1\r\nHost: proxy\r\nContent-Length: %d\r\n" % len(BODY)
-
-
-class Sink:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.began: list[str] = []
-        self.ended: list[Record] = []
-
-    def exchange_began(self, endpoint: str) -> None:
-        self.began.append(endpoint)
-
-    def exchange_ended(self, record: Record) -> None:
-        self.ended.append(record)
-
-    def request_refused(self, status: int, duration_seconds: float) -> None:
-        raise AssertionError("an exchange is not refused")
 
 
 class Transport:
@@ -106,13 +90,13 @@ class Rig:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.agent = Agent()
-        self.sink = Sink()
+        self.sink = KeptRecords()
         limits = limits or Limits()
 
         def handle(request: Request) -> None:
-            context = ExchangeContext(self.client.clock, self.sink, request.channel.site.held_bodies, limits)
+            shared = context(self.client.clock, self.sink, request.channel.site.held_bodies, limits)
             target = Target(Provider("openai", b"http://upstream"), TransparentClient(self.agent))
-            Exchange(request, target, request.uri, context).start()
+            Exchange(request, target, request.uri, shared, "/v1").start()
 
         self.client = Client(handle, limits)
 

@@ -12,15 +12,14 @@ from twisted.python.failure import Failure
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
-from openai_proxy.config.settings import Limits
-from openai_proxy.exchange.exchange import Exchange, ExchangeContext
+from openai_proxy.exchange.exchange import Exchange
 from openai_proxy.exchange.target import Target
-from openai_proxy.observe.record import Record
 from openai_proxy.providers.provider import Provider
 from openai_proxy.wire.errors import IdleTimedOut
 from openai_proxy.wire.fields import Fields
 from openai_proxy.wire.request import Request
 from openai_proxy.wire.response import Response
+from tests.support.exchanges import KeptRecords, context
 from tests.support.wire import Client
 
 ASK = b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -53,22 +52,6 @@ class Upstream:
     def abortConnection(self) -> None: ...
 
 
-class Sink:
-    """Keeps the record."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-    def exchange_began(self, endpoint: str) -> None:
-        assert endpoint == "realtime"
-
-    def exchange_ended(self, record: Record) -> None:
-        self.records.append(record)
-
-    def request_refused(self, status: int, duration_seconds: float) -> None:
-        raise AssertionError("an exchange is not refused")
-
-
 @pytest.mark.parametrize(
     ("by_client", "reason", "outcome"),
     [
@@ -80,24 +63,24 @@ class Sink:
 )
 def test_a_tunnel_has_one_record_with_its_bytes(by_client: bool, reason: Exception, outcome: str) -> None:
     """Status 101, the bytes of both ways, and who ended it if that was not a close."""
-    sink, upstream = Sink(), Upstream()
+    sink, upstream = KeptRecords(), Upstream()
 
     def handle(request: Request) -> None:
-        context = ExchangeContext(client.clock, sink, request.channel.site.held_bodies, Limits())
+        shared = context(client.clock, sink, request.channel.site.held_bodies)
         target: Any = Target(Provider("openai", b"http://upstream"), upstream)  # type: ignore[arg-type]
-        Exchange(request, target, request.uri, context).start()
+        Exchange(request, target, request.uri, shared, "/v1").start()
 
     client = Client(handle)
     client.send(ASK)
     client.send(b"12345")
     upstream.reader.dataReceived(b"123")
-    assert sink.records == []
+    assert sink.ended == []
     if by_client:
         client.channel.connectionLost(Failure(reason))
     else:
         upstream.reader.connectionLost(Failure(reason))
         assert client.transport.aborted == (outcome != "ok")
         client.done()
-    [record] = sink.records
+    [record] = sink.ended
     assert (record.status, record.outcome, record.model) == (101, outcome, "none")
     assert (record.received_bytes, record.sent_bytes) == (5, 3)

@@ -12,7 +12,6 @@ from twisted.web.resource import Resource
 from zope.interface import implementer
 
 from openai_proxy.config.settings import Limits
-from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.providers.provider import Provider
@@ -20,6 +19,7 @@ from openai_proxy.relay.client import TransparentClient
 from openai_proxy.web.relay import Relay
 from openai_proxy.web.root import ProxySite
 from openai_proxy.wire.request import Request
+from tests.support.exchanges import context
 from tests.support.wire import Client
 
 
@@ -50,9 +50,9 @@ class Rig(Client):
         self.metrics = Metrics(new_registry())
         self.tree = ProxySite(self.clock, Limits(), self.metrics)
         self.agent = Recorder()
-        context = ExchangeContext(self.clock, self.metrics, self.tree.held_bodies, Limits())
+        shared = context(self.clock, self.metrics, self.tree.held_bodies)
         target = Target(Provider("openai", base_url), TransparentClient(self.agent))
-        self.tree.add({b"openai": Relay(target, b"/openai", context), b"v1": Relay(target, b"", context)})
+        self.tree.add({b"openai": Relay(target, b"/openai", shared), b"v1": Relay(target, b"", shared)})
         self.connect(self.tree)
 
     def get(self, path: bytes, method: bytes = b"GET") -> tuple[int, bytes]:

@@ -1,0 +1,137 @@
+"""What is told of an exchange at its end: its record, out of its times and its reading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openai_proxy.observe.model import NONE
+from openai_proxy.observe.outcome import Outcome
+from openai_proxy.observe.record import (
+    SLOW_SECONDS,
+    Attempt,
+    AttemptResult,
+    DisconnectPhase,
+    Error,
+    ErrorSource,
+    Generation,
+    Record,
+)
+from openai_proxy.observe.usage import Usage
+from openai_proxy.policy.cost import cost_picodollars
+from openai_proxy.wire.fields import first_of
+
+if TYPE_CHECKING:
+    from openai_proxy.exchange.exchange import Exchange
+
+
+def record_of(exchange: Exchange) -> Record:
+    """Of an exchange that has ended now."""
+    context, request = exchange.context, exchange.request
+    now = context.clock.seconds()
+    provider = exchange.target.provider.name
+    outcome = exchange.outcome or Outcome.PROXY_ERROR
+    if exchange.model is None:
+        exchange.model = context.models.label(provider, exchange.asked_model)
+    # The clock may have been set back.
+    duration_seconds = max(0.0, now - request.began)
+    blocked_seconds = request.channel.watch.blocked_seconds - exchange.blocked_before
+    is_odd = outcome is not Outcome.OK or duration_seconds >= SLOW_SECONDS
+    return Record(
+        provider=provider,
+        endpoint=exchange.endpoint,
+        model=exchange.model,
+        route=exchange.route,
+        method=request.method,
+        status=exchange.status,
+        outcome=outcome,
+        duration_seconds=duration_seconds,
+        received_bytes=_received_bytes(exchange),
+        sent_bytes=request.sent_bytes,
+        request_id=_request_id(exchange) if is_odd or context.sink.wants_ids else b"",
+        phase=_phase(exchange) if outcome is Outcome.CLIENT_DISCONNECT else None,
+        first_byte_seconds=exchange.answered_at - request.began if exchange.answered_at else None,
+        overhead_seconds=_overhead_seconds(exchange, now) if exchange.received_at else None,
+        is_stream=exchange.reading is not None and exchange.reading.is_stream and exchange.status < 400,
+        attempts=(_attempt(exchange, now, blocked_seconds),) if exchange.sent_at else (),
+        error=exchange.error or _error_in(exchange),
+        generation=_generation(exchange, blocked_seconds),
+    )
+
+
+def _received_bytes(exchange: Exchange) -> int:
+    if exchange.tunnel is not None:
+        return exchange.tunnel.received_bytes
+    body = exchange.request.body
+    return body.received_bytes if body is not None else 0
+
+
+def _request_id(exchange: Exchange) -> bytes:
+    """As the client was told."""
+    told = None if exchange.fields is None else first_of(exchange.fields, b"x-request-id")
+    return exchange.request.request_id if told is None else told
+
+
+def _phase(exchange: Exchange) -> DisconnectPhase:
+    if exchange.answered_at:
+        return DisconnectPhase.MID_STREAM
+    return DisconnectPhase.BEFORE_FIRST_BYTE if exchange.sent_at else DisconnectPhase.BEFORE_UPSTREAM
+
+
+def _overhead_seconds(exchange: Exchange, now: float) -> float:
+    """Before the request was sent, and after the answer's last byte came; no waiting is in it."""
+    before = exchange.sent_at - exchange.ready_at
+    return max(0.0, before + (exchange.given_at or now) - exchange.received_at)
+
+
+def _attempt(exchange: Exchange, now: float, blocked_seconds: float) -> Attempt:
+    ended_at = exchange.received_at or now
+    return Attempt(
+        exchange.target.provider.name,
+        exchange.result or _result_of_status(exchange.status),
+        max(0.0, ended_at - exchange.sent_at - blocked_seconds),
+        exchange.timings,
+    )
+
+
+def _result_of_status(status: int) -> AttemptResult:
+    if status < 400:
+        return AttemptResult.OK
+    if status == 429:
+        return AttemptResult.HTTP_429
+    return AttemptResult.HTTP_4XX if status < 500 else AttemptResult.HTTP_5XX
+
+
+def _error_in(exchange: Exchange) -> Error | None:
+    """Of an answer that tells of one, in its status or inside."""
+    reading = exchange.reading
+    said = None if reading is None else reading.error
+    if said is not None:
+        return Error(ErrorSource.UPSTREAM, *said)
+    if exchange.status >= 400 and exchange.answered_at:
+        return Error(ErrorSource.UPSTREAM)
+    return None
+
+
+def _generation(exchange: Exchange, blocked_seconds: float) -> Generation | None:
+    """Of the answer to a POST: whatever else is read was generated for another request."""
+    if exchange.request.method != b"POST":
+        return None
+    reading = exchange.reading
+    if reading is None:
+        missing = exchange.usage_missing
+        return None if missing is None else Generation(model=exchange.model or NONE, usage_missing=missing)
+    context, provider = exchange.context, exchange.target.provider
+
+    def label(name: str | None) -> str:
+        if name is None or name == exchange.asked_model:
+            return exchange.model or NONE
+        return context.models.label(provider.name, name, provider.names_models)
+
+    def cost(usage: Usage) -> int | None:
+        name = usage.model or exchange.asked_model
+        price = context.prices.price_of(
+            provider.priced_as or provider.name, name, usage.service_tier, context.clock.seconds()
+        )
+        return None if price is None else cost_picodollars(usage, price)
+
+    return reading.generation(exchange.request.began, label, cost, blocked_seconds == 0)

@@ -1,0 +1,150 @@
+"""One answer, read on its way to the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from openai_proxy.observe.buckets import INTERVAL_SECONDS
+from openai_proxy.observe.intervals import IntervalCounts
+from openai_proxy.observe.members import ErrorName
+from openai_proxy.observe.observer import ANTHROPIC, Observer, observer_for, usage_unobserved
+from openai_proxy.observe.record import Generation
+from openai_proxy.observe.usage import Usage, UsageMissing
+from openai_proxy.observe.usage_event import UsageEventStripper
+from openai_proxy.wire.fields import Field, first_of
+
+if TYPE_CHECKING:
+    from openai_proxy.exchange.exchange import Exchange
+
+MARKED: Final = frozenset(
+    {"chat_completions", "completions", "responses", "images", "audio_speech", "audio_transcriptions"}
+)
+"""Endpoints whose streams have a last event: one that ends without it was cut short."""
+
+
+class Reading:
+    """Takes each piece of the body, and gives what the client is to have of it.
+
+    That is all of it, but for the usage event that we asked for and the client did not.
+    """
+
+    __slots__ = ("_is_marked", "_observe", "_observer", "_seconds", "_stripper", "intervals")
+
+    def __init__(
+        self,
+        observer: Observer,
+        stripper: UsageEventStripper | None,
+        is_marked: bool,
+        seconds: Callable[[], float],
+    ) -> None:
+        """:param is_marked: whether its stream, if it is one, has a last event."""
+        self._observer = observer
+        self._observe = observer.piece
+        self._stripper = stripper
+        self._is_marked = is_marked
+        self._seconds = seconds
+        self.intervals: IntervalCounts | None = None
+        if observer.is_stream:
+            self.intervals = IntervalCounts(INTERVAL_SECONDS)
+            observer.on_interval = self.intervals.add
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a stream of events."""
+        return self._observer.is_stream
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last event of the stream has come: a client may leave then."""
+        return self._observer.is_stream and self._observer.ended
+
+    @property
+    def error(self) -> ErrorName | None:
+        """What went wrong, in the provider's words."""
+        return self._observer.error
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether an answer that seemed well holds an error, or stopped without its last event."""
+        observer = self._observer
+        if observer.error is not None:
+            return True
+        return observer.is_stream and self._is_marked and not (observer.ended or observer.lost_track)
+
+    def piece(self, data: bytes) -> bytes:
+        """Read some bytes of the body; what of them (and of what was held back) goes on."""
+        self._observe(data, self._seconds())
+        return data if self._stripper is None else self._stripper.feed(data)
+
+    def end(self, whole: bool) -> bytes:
+        """No more will come; what was held back goes on now."""
+        self._observer.end(whole)
+        return b"" if self._stripper is None else self._stripper.end()
+
+    def generation(
+        self,
+        began: float,
+        label: Callable[[str | None], str],
+        cost: Callable[[Usage], int | None],
+        keeps_pace: bool,
+    ) -> Generation | None:
+        """What there is to count, after the end; None if there is nothing.
+
+        ``keeps_pace``: the client took all as it came. Where it did not, the upstream was paused,
+        and the times between its events are the client's.
+        """
+        observer = self._observer
+        usage, missing = observer.usage, observer.usage_missing
+        first = observer.first_token_at
+        if usage is None and missing is None and first is None:
+            return None
+        paced = keeps_pace and first is not None
+        return Generation(
+            model=label(observer.model),
+            usage=usage,
+            usage_missing=missing,
+            cost_picodollars=None if usage is None else cost(usage),
+            first_token_seconds=None if first is None else first - began,
+            first_visible_seconds=(
+                None if observer.first_visible_at is None else observer.first_visible_at - began
+            ),
+            seconds_per_output_token=self._pace() if paced else None,
+            intervals=self.intervals if paced else None,
+        )
+
+    def _pace(self) -> float | None:
+        """From the first token to the last, for each but the first."""
+        observer = self._observer
+        tokens = observer.usage.output_tokens if observer.usage is not None else None
+        if not tokens or tokens < 2 or observer.token_events < 2:
+            return None
+        assert observer.last_token_at is not None and observer.first_token_at is not None
+        return (observer.last_token_at - observer.first_token_at) / (tokens - 1)
+
+
+def reading_of(
+    exchange: Exchange, fields: list[Field], is_asked_for_usage: bool
+) -> tuple[Reading | None, UsageMissing | None]:
+    """What reads the answer that has begun; or None, and why its usage will be missing, if some is due.
+
+    Its Content-Length is taken out of ``fields`` if the body may become shorter on its way.
+    """
+    request, provider, status = exchange.request, exchange.target.provider, exchange.status
+    if not provider.observes or request.method == b"HEAD":
+        return None, None
+    content_type, encoding = first_of(fields, b"content-type"), first_of(fields, b"content-encoding")
+    endpoint = exchange.endpoint
+    counts = request.method == b"POST"
+    is_events = content_type is not None and content_type[:17].lower() == b"text/event-stream"
+    if not counts and status < 400 and not is_events:
+        return None, None
+    observer = observer_for(endpoint, status, content_type, encoding, provider.dialect, provider.quirks)
+    if observer is None:
+        return None, usage_unobserved(endpoint, status, encoding) if counts else None
+    stripper = None
+    if is_asked_for_usage and observer.is_stream and (encoding or b"identity").lower() == b"identity":
+        stripper = UsageEventStripper()
+        fields[:] = [field for field in fields if field[0].lower() != b"content-length"]
+    is_marked = status < 400 and (endpoint in MARKED or provider.dialect == ANTHROPIC)
+    return Reading(observer, stripper, is_marked, exchange.context.clock.seconds), None
