@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
 
 from openai_proxy import __version__
@@ -65,7 +66,7 @@ class ProxyService(MultiService):
         self.metrics = Metrics(new_registry())
         self.metrics.watch(reactor)
         self.site = ProxySite(reactor, settings.limits, self.metrics)
-        prices = Prices.load()
+        prices = Prices.load(settings.observation.prices_file)
         self.context = ExchangeContext(
             reactor,
             self.metrics,
@@ -82,17 +83,24 @@ class ProxyService(MultiService):
         self.port: IListeningPort | None = None
 
     def _routes(self) -> dict[bytes, IResource]:
-        provider = Provider("openai", self.settings.upstream.encode("ascii"))
-        openai = Target(provider, TransparentClient(self.agent))
+        openai = self._target("openai", self.settings.upstream.encode("ascii"), self.agent)
         routes: dict[bytes, IResource] = {
             b"openai": Relay(openai, b"/openai", self.context),
             b"v1": Relay(openai, b"", self.context),
         }
         if self.settings.mock:
-            provider = Provider("mock", b"mock://mock", priced_as="openai", names_models=False)
-            mock = Target(provider, TransparentClient(MockAgent(self.reactor)))
+            # It answers to any name, and would teach us nonsense.
+            agent = MockAgent(self.reactor)
+            mock = self._target("mock", b"mock://mock", agent, priced_as="openai", names_models=False)
             routes[b"mock"] = Relay(mock, b"/mock", self.context)
         return routes
+
+    def _target(self, name: str, base_url: bytes, agent: IAgent, **more: Any) -> Target:
+        observation = self.settings.observation
+        provider = Provider(
+            name, base_url, observes=observation.answers, includes_usage=observation.include_usage, **more
+        )
+        return Target(provider, TransparentClient(agent))
 
     def privilegedStartService(self) -> None:
         """Listen; a port that cannot be had ends the daemon with one line and status 1."""

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python import log, usage
 
 from openai_proxy import __version__
-from openai_proxy.config.settings import Settings, Timeouts, with_limit
+from openai_proxy.config.settings import Observation, Settings, Timeouts, with_limit
 from openai_proxy.wire.agent import check_uri
 
 _log = Logger()
@@ -79,8 +79,13 @@ class Options(usage.Options):
         ["connect-timeout", None, "10", "Seconds to connect to an upstream."],
         ["head-timeout", None, "600", "Seconds to wait for an answer's head."],
         ["idle-timeout", None, "600", "Seconds between two pieces of an answer."],
+        ["prices", None, None, "File of prices (.json or .toml) over the package's own."],
     ]
-    optFlags = [["no-mock", None, "Serve no /mock/v1."]]  # noqa: RUF012
+    optFlags = [  # noqa: RUF012
+        ["no-mock", None, "Serve no /mock/v1."],
+        ["no-observe", None, "Read no answer: no tokens, costs, clocks of tokens, errors in streams."],
+        ["no-include-usage", None, "Do not ask streams for their usage."],
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,6 +118,11 @@ class Options(usage.Options):
                 connect_seconds=self._checked("connect-timeout", seconds),
                 head_seconds=self._checked("head-timeout", seconds),
                 idle_seconds=self._checked("idle-timeout", seconds),
+            ),
+            observation=Observation(
+                answers=not self["no-observe"],
+                include_usage=not self["no-include-usage"],
+                prices_file=self["prices"],
             ),
         )
         for setting in self._limits:

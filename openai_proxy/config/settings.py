@@ -53,6 +53,18 @@ class PoolLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Observation:
+    """What is read of answers, and what of them is counted."""
+
+    answers: bool = True
+    """Tokens, costs, clocks and errors are read out of answers on their way."""
+    include_usage: bool = True
+    """Streams are asked for their usage where the client left that open."""
+    prices_file: str | None = None
+    """An operator's prices, over the package's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All that the daemon is told at start."""
 
@@ -63,6 +75,7 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     pool: PoolLimits = field(default_factory=PoolLimits)
+    observation: Observation = field(default_factory=Observation)
 
 
 def _limit_fields() -> dict[str, tuple[str, str, type]]:

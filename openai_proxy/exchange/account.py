@@ -28,16 +28,16 @@ def record_of(exchange: Exchange) -> Record:
     """Of an exchange that has ended now."""
     context, request = exchange.context, exchange.request
     now = context.clock.seconds()
-    provider = exchange.target.provider.name
+    provider = exchange.target.provider
     outcome = exchange.outcome or Outcome.PROXY_ERROR
     if exchange.model is None:
-        exchange.model = context.models.label(provider, exchange.asked_model)
+        exchange.model = context.models.label(provider.priced_as, exchange.asked_model)
     # The clock may have been set back.
     duration_seconds = max(0.0, now - request.began)
-    blocked_seconds = request.channel.watch.blocked_seconds - exchange.blocked_before
+    blocked_seconds = _blocked_seconds(exchange)
     is_odd = outcome is not Outcome.OK or duration_seconds >= SLOW_SECONDS
     return Record(
-        provider=provider,
+        provider=provider.name,
         endpoint=exchange.endpoint,
         model=exchange.model,
         route=exchange.route,
@@ -49,13 +49,21 @@ def record_of(exchange: Exchange) -> Record:
         sent_bytes=request.sent_bytes,
         request_id=_request_id(exchange) if is_odd or context.sink.wants_ids else b"",
         phase=_phase(exchange) if outcome is Outcome.CLIENT_DISCONNECT else None,
-        first_byte_seconds=exchange.answered_at - request.began if exchange.answered_at else None,
-        overhead_seconds=_overhead_seconds(exchange, now) if exchange.received_at else None,
+        first_byte_seconds=None if exchange.answered_at is None else exchange.answered_at - request.began,
+        overhead_seconds=_overhead_seconds(exchange, now),
         is_stream=exchange.reading is not None and exchange.reading.is_stream and exchange.status < 400,
-        attempts=(_attempt(exchange, now, blocked_seconds),) if exchange.sent_at else (),
+        attempts=_attempts(exchange, now, blocked_seconds),
         error=exchange.error or _error_in(exchange),
         generation=_generation(exchange, blocked_seconds),
     )
+
+
+def _blocked_seconds(exchange: Exchange) -> float:
+    """How long the upstream was not read, for the client did not take what had come."""
+    blocked = exchange.blocked_at_end
+    if blocked is None:
+        blocked = exchange.request.channel.watch.blocked_seconds
+    return blocked - exchange.blocked_before
 
 
 def _received_bytes(exchange: Exchange) -> int:
@@ -72,25 +80,27 @@ def _request_id(exchange: Exchange) -> bytes:
 
 
 def _phase(exchange: Exchange) -> DisconnectPhase:
-    if exchange.answered_at:
+    if exchange.answered_at is not None:
         return DisconnectPhase.MID_STREAM
-    return DisconnectPhase.BEFORE_FIRST_BYTE if exchange.sent_at else DisconnectPhase.BEFORE_UPSTREAM
+    was_sent = exchange.sent_at is not None
+    return DisconnectPhase.BEFORE_FIRST_BYTE if was_sent else DisconnectPhase.BEFORE_UPSTREAM
 
 
-def _overhead_seconds(exchange: Exchange, now: float) -> float:
+def _overhead_seconds(exchange: Exchange, now: float) -> float | None:
     """Before the request was sent, and after the answer's last byte came; no waiting is in it."""
-    before = exchange.sent_at - exchange.ready_at
-    return max(0.0, before + (exchange.given_at or now) - exchange.received_at)
+    if exchange.sent_at is None or exchange.received_at is None:
+        return None
+    given_at = now if exchange.given_at is None else exchange.given_at
+    return max(0.0, exchange.sent_at - exchange.ready_at + given_at - exchange.received_at)
 
 
-def _attempt(exchange: Exchange, now: float, blocked_seconds: float) -> Attempt:
-    ended_at = exchange.received_at or now
-    return Attempt(
-        exchange.target.provider.name,
-        exchange.result or _result_of_status(exchange.status),
-        max(0.0, ended_at - exchange.sent_at - blocked_seconds),
-        exchange.timings,
-    )
+def _attempts(exchange: Exchange, now: float, blocked_seconds: float) -> tuple[Attempt, ...]:
+    if exchange.sent_at is None:
+        return ()
+    ended_at = now if exchange.received_at is None else exchange.received_at
+    result = exchange.result or _result_of_status(exchange.status)
+    seconds = max(0.0, ended_at - exchange.sent_at - blocked_seconds)
+    return (Attempt(exchange.target.provider.name, result, seconds, exchange.timings),)
 
 
 def _result_of_status(status: int) -> AttemptResult:
@@ -107,7 +117,7 @@ def _error_in(exchange: Exchange) -> Error | None:
     said = None if reading is None else reading.error
     if said is not None:
         return Error(ErrorSource.UPSTREAM, *said)
-    if exchange.status >= 400 and exchange.answered_at:
+    if exchange.status >= 400 and exchange.answered_at is not None:
         return Error(ErrorSource.UPSTREAM)
     return None
 
@@ -125,13 +135,11 @@ def _generation(exchange: Exchange, blocked_seconds: float) -> Generation | None
     def label(name: str | None) -> str:
         if name is None or name == exchange.asked_model:
             return exchange.model or NONE
-        return context.models.label(provider.name, name, provider.names_models)
+        return context.models.label(provider.priced_as, name, provider.names_models)
 
     def cost(usage: Usage) -> int | None:
         name = usage.model or exchange.asked_model
-        price = context.prices.price_of(
-            provider.priced_as or provider.name, name, usage.service_tier, context.clock.seconds()
-        )
+        price = context.prices.price_of(provider.priced_as, name, usage.service_tier, context.clock.seconds())
         return None if price is None else cost_picodollars(usage, price)
 
     return reading.generation(exchange.request.began, label, cost, blocked_seconds == 0)

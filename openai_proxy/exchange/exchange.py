@@ -68,7 +68,7 @@ class Exchange:
 
     _log = Logger()
     # What most exchanges never change is an attribute of the class. First what its record is
-    # made of; times are on the context's clock, 0 for what did not happen.
+    # made of; times are on the context's clock, None for what did not happen.
     asked_model = ""
     """The client's own text."""
     model: str | None = None
@@ -80,13 +80,16 @@ class Exchange:
     error: Error | None = None
     ready_at = 0.0
     """When the last byte came that had to be there before the request could be sent on."""
-    sent_at = 0.0
-    answered_at = 0.0
-    received_at = 0.0
+    sent_at: float | None = None
+    answered_at: float | None = None
+    received_at: float | None = None
     """When the answer's last byte came."""
-    given_at = 0.0
+    given_at: float | None = None
     """When it was written to the client's socket, or to what waits for it."""
     blocked_before = 0.0
+    """How long the client had been waited for, in all, when it began."""
+    blocked_at_end: float | None = None
+    """The same when the answer's last byte came."""
     timings: Timings | None = None
     fields: list[Field] | None = None
     reading: Reading | None = None
@@ -207,7 +210,7 @@ class Exchange:
     def _tell_sink(self, fields: list[Field]) -> None:
         status, provider = self.status, self.target.provider
         answered = status < 300 and provider.names_models
-        self.model = self.context.models.label(provider.name, self.asked_model, answered)
+        self.model = self.context.models.label(provider.priced_as, self.asked_model, answered)
         if status < 400 or status == _RATE_LIMITED:
             is_stream = self.reading is not None and self.reading.is_stream
             self.context.sink.answer_began(provider.name, self.model, fields, is_stream)
@@ -219,6 +222,7 @@ class Exchange:
             return
         self.received_at = self.context.clock.seconds()
         request = self.request
+        self.blocked_at_end = request.channel.watch.blocked_seconds
         if self.reading is not None:
             request.send(self.reading.end(whole=True))
         blocked = request.channel.write_blocked

@@ -183,7 +183,7 @@ def test_every_end_of_a_request_is_counted_once(fresh: Daemon, upstream: RawUpst
     expect(502, "upstream_error")
     for fault in ("error-in-stream", "no-done"):
         assert mocked(fresh, f"x-mock-fault: {fault}", body=STREAMED) == 200
-        expect(200, "ok")
+        expect(200, "upstream_stream_error")
     for body in (ASKED, STREAMED):
         with fresh.connect() as client:
             client.send_request("POST", CHAT, JSON, "x-mock-fault: truncate", body=body)

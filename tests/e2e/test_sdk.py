@@ -354,7 +354,10 @@ def test_an_upstream_that_is_not_there() -> None:
 def test_what_the_sdk_sends_arrives_as_it_would_without_the_daemon(
     one: OpenAI, upstream: OpenAIUpstream
 ) -> None:
-    """Request line, fields in order and body are equal but for Host and Connection."""
+    """Request line, fields in order and body are equal but for Host and Connection.
+
+    Accept-Encoding has only what can be read of an answer, where the answer is read.
+    """
     with client_of(upstream.url + "/v1") as straight:
         for client in (straight, one):
             ask(client)
@@ -365,8 +368,11 @@ def test_what_the_sdk_sends_arrives_as_it_would_without_the_daemon(
         assert second.start == first.start
         assert second.body == first.body
         hop = (b"host", b"connection")
+        read = first.start.startswith(b"POST")
         assert [field for field in second.fields if field[0].lower() not in hop] == [
-            field for field in first.fields if field[0].lower() not in hop
+            (name, b"gzip" if read and name.lower() == b"accept-encoding" else value)
+            for name, value in first.fields
+            if name.lower() not in hop
         ]
 
 

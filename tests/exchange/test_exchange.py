@@ -4,109 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
 
 from openai_proxy.config.settings import Limits
-from openai_proxy.exchange.exchange import Exchange
-from openai_proxy.exchange.target import Target
 from openai_proxy.observe.outcome import Outcome
-from openai_proxy.observe.record import Record
-from openai_proxy.providers.provider import Provider
-from openai_proxy.relay.client import TransparentClient
 from openai_proxy.wire import errors
-from openai_proxy.wire.fields import Fields
-from openai_proxy.wire.request import Request
-from openai_proxy.wire.response import Response
-from tests.support.exchanges import KeptRecords, context
-from tests.support.wire import Client
-
-BODY = b'{"model":"gpt-4o-mini","messages":[]}'
-POST = b"POST /v1/chat/completions?a=%%2F HTTP/1.1\r\nHost: proxy\r\nContent-Length: %d\r\n" % len(BODY)
-
-
-class Transport:
-    """What a body's reader is given."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.calls.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.calls.append("resume")
-
-    def stopProducing(self) -> None:
-        self.calls.append("stop")
-
-
-@implementer(IAgent)
-class Agent:
-    """Holds one request, and lets the test answer it."""
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self.transport = Transport()
-        self.reader: Any = None
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Deferred[IResponse]:
-        assert isinstance(headers, Fields)
-        self.method, self.uri, self.fields, self.producer = method, uri, headers.raw, bodyProducer
-        self.answer: Deferred[IResponse] = Deferred(self._cancel)
-        return self.answer
-
-    def _cancel(self, _: Deferred[IResponse]) -> None:
-        self.cancelled = True
-
-    def respond(self, status: int, *fields: tuple[bytes, bytes]) -> None:
-        def deliver(reader: IProtocol) -> None:
-            self.reader = reader
-            reader.makeConnection(self.transport)  # type: ignore[arg-type]
-
-        self.answer.callback(Response(status, b"Fine", Fields(raw=list(fields)), deliver))
-
-    def end(self, reason: Exception) -> None:
-        self.reader.connectionLost(Failure(reason))
-
-
-class Rig:
-    """A client, a channel, an exchange, an agent."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.agent = Agent()
-        self.sink = KeptRecords()
-        limits = limits or Limits()
-
-        def handle(request: Request) -> None:
-            shared = context(self.client.clock, self.sink, request.channel.site.held_bodies, limits)
-            target = Target(Provider("openai", b"http://upstream"), TransparentClient(self.agent))
-            Exchange(request, target, request.uri, shared, "/v1").start()
-
-        self.client = Client(handle, limits)
-
-    def post(self, *fields: bytes) -> None:
-        self.client.send(POST + b"".join(field + b"\r\n" for field in fields) + b"\r\n" + BODY)
-
-    def record(self) -> Record:
-        self.client.done()
-        assert len(self.sink.began) == len(self.sink.ended) == 1
-        return self.sink.ended[0]
+from tests.support.exchanges import BODY, POST, Rig
 
 
 def test_an_exchange_is_relayed_and_recorded() -> None:
