@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from openai_proxy.tap import Options
+from tests.support.daemon import environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,6 +127,46 @@ def test_the_plugin_cache_is_made_while_it_can_be_written() -> None:
     assert building[-1].word == "RUN"
     assert "getPlugins(IPlugin)" in building[-1].rest
     assert not any(one.word == "USER" for one in building)
+
+
+# As twistd does it. Each module's bytecode is where the image keeps it, or the module is named.
+NAME_WHAT_IS_NOT_COMPILED = """
+import os, sys
+import twisted.scripts.twistd
+from openai_proxy.tap import Options, makeService
+options = Options()
+options.parseOptions([])
+makeService(options)
+for name, module in list(sys.modules.items()):
+    cached = getattr(getattr(module, "__spec__", None), "cached", None)
+    if cached and not os.path.exists(cached):
+        print(name)
+"""
+
+
+def test_a_start_has_nothing_left_to_compile(tmp_path: Path) -> None:
+    """The image's own step writes the bytecode of all that a daemon imports, ahead of the switch that
+    forbids it and of the user who may not.
+    """
+    (step,) = (n for n, one in enumerate(LAST_STAGE) if "openai-proxy/bin/python -c" in one.rest)
+    words = [one.word for one in LAST_STAGE]
+    assert words.index("COPY") < step < min(words.index("ENV"), words.index("USER"))
+    python, _, code = shlex.split(LAST_STAGE[step].rest)
+    assert python == "/opt/openai-proxy/bin/python"
+    folder = environment(PYTHONPYCACHEPREFIX=str(tmp_path))
+    writing = folder | {"PYTHONDONTWRITEBYTECODE": ""}
+    reading = folder | {"PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", code], env=writing, cwd=ROOT, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", NAME_WHAT_IS_NOT_COMPILED],
+        env=reading,
+        cwd=ROOT,
+        timeout=60,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
