@@ -26,7 +26,6 @@ from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.policy.prices import Prices
-from openai_proxy.providers.mock.agent import MockAgent
 from openai_proxy.providers.provider import Provider
 from openai_proxy.relay.client import TransparentClient
 from openai_proxy.web.relay import Relay
@@ -89,6 +88,9 @@ class ProxyService(MultiService):
             b"v1": Relay(openai, b"", self.context),
         }
         if self.settings.mock:
+            # A third of a megabyte that --no-mock spares.
+            from openai_proxy.providers.mock.agent import MockAgent
+
             # It answers to any name, and would teach us nonsense.
             agent = MockAgent(self.reactor)
             mock = self._target("mock", b"mock://mock", agent, priced_as="openai", names_models=False)

@@ -11,7 +11,6 @@ Rates are whole micro-dollars per million tokens (see ``cost.Rates``): 2500000 i
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date, time
 from pathlib import Path
@@ -249,9 +248,7 @@ def read_own(path: Path) -> dict[str, Section]:
     """An operator's prices by provider. Raises PricesError with every problem, OSError."""
     content = path.read_bytes()
     try:
-        decoded: Any = (
-            tomllib.loads(content.decode()) if path.suffix == ".toml" else msgspec.json.decode(content)
-        )
+        decoded = _from_toml(content) if path.suffix == ".toml" else msgspec.json.decode(content)
         tables = msgspec.convert(decoded, type=_OwnTable)
     except (msgspec.MsgspecError, ValueError) as error:
         raise PricesError(path, [str(error)]) from None
@@ -263,6 +260,13 @@ def read_own(path: Path) -> dict[str, Section]:
     if problems:
         raise PricesError(path, problems)
     return sections
+
+
+def _from_toml(content: bytes) -> Any:
+    # Few have such a file, and nothing else in the daemon needs the module.
+    import tomllib
+
+    return tomllib.loads(content.decode())
 
 
 class _OwnSection(Struct, forbid_unknown_fields=True):
