@@ -59,6 +59,9 @@ lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_AR
 	$(COMPILE) $(LOCK_ARGS) --extra build --extra test --extra lint \
 		--constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
 
+dashboards: $(VENV)/dev.installed ## write etc/grafana/dashboards anew (tools/dashboards)
+	$(BIN)/python -m tools.dashboards
+
 clean: ## remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -f twisted/plugins/dropin.cache

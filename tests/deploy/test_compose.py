@@ -33,7 +33,7 @@ def test_docker_compose_takes_the_file() -> None:
 
 def test_only_the_three_known_ports_are_published() -> None:
     """The proxy, Prometheus and Grafana are reached from outside, nothing else."""
-    published = {name: service.get("ports") for name, service in SERVICES.items()}
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"proxy": ["8080:8080"], "prometheus": ["9090:9090"], "grafana": ["3000:3000"]}
     assert not any("network_mode" in service for service in SERVICES.values())
 
@@ -85,6 +85,17 @@ def test_promtool_takes_the_configuration() -> None:
     command = (require_tool("promtool"), "check", "config", str(PROMETHEUS))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_reads_the_rules_and_tells_alertmanager() -> None:
+    """Every rule file is among those that compose mounts; the target is a service of the compose file."""
+    settings = yaml.safe_load(PROMETHEUS.read_text())
+    found = {path for pattern in settings["rule_files"] for path in PROMETHEUS.parent.glob(pattern)}
+    assert found == set((ROOT / "etc/prometheus/rules").iterdir())
+    assert "./etc/prometheus:/etc/prometheus:ro" in SERVICES["prometheus"]["volumes"]
+    ((told,),) = (one["static_configs"] for one in settings["alerting"]["alertmanagers"])
+    assert told == {"targets": ["alertmanager:9093"]}
+    assert "alertmanager" in SERVICES
 
 
 def test_prometheus_asks_the_proxy_every_five_seconds() -> None:

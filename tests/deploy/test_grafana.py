@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,52 +12,31 @@ from typing import Any
 import pytest
 import yaml
 
-from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.outcome import Outcome
+from tests.deploy.contract import BUCKETS, SAMPLES, VALUES
+from tests.deploy.dashboards import BOARDS, FOLDER, Target, further_expressions, panels, targets
+from tests.deploy.promql import ALERTS, ROOT, filled_in, grouped, known, ranges, rules, selectors
 from tests.support.tools import require_tool
+from tools.dashboards.__main__ import write
+from tools.dashboards.colours import OUTCOMES, RESULTS
 
-ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "etc" / "grafana"
-DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
-LOADED: list[dict[str, Any]] = [json.loads(path.read_text()) for path in DASHBOARDS]
-PANELS = [
-    pytest.param(panel, id=f"{path.stem}: {panel['title']}")
-    for path, dashboard in zip(DASHBOARDS, LOADED, strict=True)
-    for panel in dashboard["panels"]
-]
-SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
-WORDS = {"or", "and", "unless"}
+PANELS = [pytest.param(panel, id=f"{board}: {panel['title']}") for board in BOARDS for panel in panels(board)]
+TARGETS = [pytest.param(target, id=str(target)) for target in targets()]
+NOT_SHOWN = {"python_info", "process_virtual_memory_bytes"}
+"""Families that no panel and no alert reads: what they say, another says better."""
 
 
-def exported() -> set[str]:
-    """The names of the samples that /metrics has."""
-    registry = Metrics(new_registry()).registry
-    return {
-        family.name + suffix for family in registry.collect() for suffix in SUFFIXES.get(family.type, [""])
-    }
-
-
-def expressions(dashboard: dict[str, Any]) -> Iterator[str]:
-    """Every query of a dashboard, its variables' too, as PromQL with Grafana's variables filled in."""
-    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    for variable in dashboard["templating"]["list"]:
-        if variable["type"] == "query":
-            values = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
-            assert values, variable["query"]
-            asked.append(f"group by ({values[2]}) ({values[1]})")
-    for expression in asked:
-        yield re.sub(r"\$\w+", ".+", expression.replace("$__rate_interval", "1m"))
-
-
-def metric_names(expression: str) -> set[str]:
-    """The names of an expression that are neither functions, nor words, nor labels."""
-    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\bby \([^)]*\)", " ", expression)
-    return set(re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", bare)) - WORDS
+def test_the_files_are_what_the_generator_writes(tmp_path: Path) -> None:
+    """A dashboard that was edited by hand would lose that at the next ``make dashboards``."""
+    write(tmp_path)
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert written == {path.name: path.read_text() for path in FOLDER.iterdir()}
 
 
 @pytest.mark.parametrize("panel", PANELS)
 def test_a_panel_says_what_it_shows_and_in_what_unit(panel: dict[str, Any]) -> None:
-    """Title, description and unit are there, and a query has its own letter."""
+    """Title, description and unit are there, the metric is named, and a query has its own letter."""
     assert panel["title"] and panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
@@ -67,26 +45,70 @@ def test_a_panel_says_what_it_shows_and_in_what_unit(panel: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_a_panel_asks_for_ranges_that_fit_its_width(panel: dict[str, Any]) -> None:
-    """A fixed [5m] hides what is short, and is empty where the scrape is slower."""
-    for target in panel["targets"]:
-        assert set(re.findall(r"\[([^]]+)\]", target["expr"])) <= {"$__rate_interval"}
+def test_a_metric_named_in_a_description_is_asked_for(panel: dict[str, Any]) -> None:
+    """A text that was copied from another panel misleads."""
+    asked = {selector.name for target in panel["targets"] for selector in selectors(target["expr"])}
+    said = set(re.findall(r"(?<![\w/])(?:http|openai_proxy|process|python)_\w+\b", panel["description"]))
+    assert all(any(name in one for one in asked) for name in said), (said, asked)
 
 
-@pytest.mark.parametrize("panel", PANELS)
-def test_a_legend_names_labels_that_the_query_keeps(panel: dict[str, Any]) -> None:
-    """A label that the sum took away is drawn as nothing."""
-    for target in panel["targets"]:
-        kept = re.findall(r"\bby \(([^)]*)\)", target["expr"])
-        shown = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
-        assert not kept or shown <= set(re.split(r",\s*", kept[0]))
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_query_asks_for_ranges_that_fit_the_panel(target: Target) -> None:
+    """A fixed [5m] hides what is short, and is empty where the scrape is slower; totals are of all shown."""
+    assert ranges(target.expr) <= ({"$__range"} if target.instant else {"$__rate_interval"})
 
 
-@pytest.mark.parametrize("dashboard", LOADED, ids=[path.stem for path in DASHBOARDS])
-def test_panels_have_ids_of_their_own_and_lie_side_by_side(dashboard: dict[str, Any]) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_legend_names_labels_that_the_query_keeps(target: Target) -> None:
+    """A label that the sum took away is drawn as nothing; one that it keeps tells two lines apart."""
+    shown = set(re.findall(r"\{\{(\w+)\}\}", target.target["legendFormat"]))
+    kept = re.findall(r"\bby \(([^)]*)\)", target.expr)
+    by = {label for one in kept for label in re.split(r",\s*", one)}
+    assert not kept or shown <= by
+    if target.target.get("format") is None:
+        assert by - {"le"} <= shown
+    if target.target.get("format") == "table":
+        assert by <= target.panel["transformations"][-1]["options"]["indexByName"].keys()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_query_asks_only_for_what_we_export(target: Target) -> None:
+    """A panel that is empty for ever cannot be shipped: metrics, labels, their values, and bounds exist."""
+    check_names(target.expr)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_variables_and_annotations_ask_only_for_what_we_export(board: str) -> None:
+    """A variable without values makes every panel empty."""
+    for expression in further_expressions(board):
+        check_names(expression)
+
+
+def check_names(expression: str) -> None:
+    """Every metric, label, value of a closed set and bucket of an expression is known."""
+    samples = known()
+    labels: set[str] = {"__name__"}
+    for selector in selectors(expression):
+        assert selector.name in samples or not selector.name, (selector.name, expression)
+        own = samples.get(selector.name, frozenset({"job", "instance", "__name__"}))
+        labels |= own
+        for label, operator, value in selector.matchers:
+            assert label in own, (label, expression)
+            if label == "le":
+                bounds = BUCKETS[selector.name.removesuffix("_bucket")]
+                assert value in {repr(float(bound)) for bound in bounds}, (value, expression)
+            elif label in VALUES and "$" not in value:
+                wanted = value if "~" in operator else re.escape(value)
+                assert any(re.fullmatch(wanted, one) for one in VALUES[label]), (value, expression)
+    assert grouped(expression) <= labels, expression
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_panels_have_ids_of_their_own_and_lie_side_by_side(board: str) -> None:
     """No panel covers another or leaves the grid of 24 columns."""
-    places = [panel["gridPos"] for panel in dashboard["panels"]]
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(places)
+    every = BOARDS[board]["panels"]
+    places = [panel["gridPos"] for panel in every]
+    assert len({panel["id"] for panel in every}) == len(places)
     assert all(place["x"] + place["w"] <= 24 for place in places)
     for one, other in combinations(places, 2):
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
@@ -94,43 +116,66 @@ def test_panels_have_ids_of_their_own_and_lie_side_by_side(dashboard: dict[str, 
         assert beside or below, (one, other)
 
 
-@pytest.mark.parametrize("dashboard", LOADED, ids=[path.stem for path in DASHBOARDS])
-def test_a_dashboard_asks_only_for_what_we_export(dashboard: dict[str, Any]) -> None:
-    """A panel that is empty for ever cannot be shipped."""
-    for expression in expressions(dashboard):
-        names = metric_names(expression)
-        assert names and names <= exported(), expression
-
-
-@pytest.mark.parametrize("dashboard", LOADED, ids=[path.stem for path in DASHBOARDS])
-def test_variables_are_defined_and_used(dashboard: dict[str, Any]) -> None:
+@pytest.mark.parametrize("board", BOARDS)
+def test_variables_are_defined_and_used(board: str) -> None:
     """A variable in a query exists, and one that is offered does something."""
+    dashboard = BOARDS[board]
     defined = {variable["name"] for variable in dashboard["templating"]["list"]}
     used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(dashboard)))
     assert used == defined
     assert dashboard["schemaVersion"] == 39
 
 
-@pytest.mark.parametrize("dashboard", LOADED, ids=[path.stem for path in DASHBOARDS])
-def test_promtool_takes_every_query(dashboard: dict[str, Any], tmp_path: Path) -> None:
+def test_dashboards_are_linked_by_their_tag() -> None:
+    """From each to each, with what was chosen; no two have one address."""
+    assert len({dashboard["uid"] for dashboard in BOARDS.values()}) == len(BOARDS) == 4
+    for dashboard in BOARDS.values():
+        (link,) = dashboard["links"]
+        assert link["tags"] == dashboard["tags"] == ["openai-proxy"]
+        assert link["includeVars"] and link["keepTime"]
+
+
+def test_every_family_is_shown_or_alerted_on() -> None:
+    """What nobody looks at is not worth its series."""
+    expressions = [target.expr for target in targets()]
+    for path in (ALERTS, ALERTS.with_name("recording.yml")):
+        expressions += [rule["expr"] for rule in rules(path)]
+    asked = {selector.name for expression in expressions for selector in selectors(expression)}
+    stems = {re.sub(r"_(bucket|sum|count)$", "", name) for name in SAMPLES}
+    read = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked}
+    assert stems - read == NOT_SHOWN
+
+
+def test_promtool_takes_every_query(tmp_path: Path) -> None:
     """Each query is PromQL, with operands of the right type."""
-    rules = [
-        {"record": f"panel:{number}", "expr": expression}
-        for number, expression in enumerate(expressions(dashboard))
+    expressions = [target.expr for target in targets()]
+    expressions += [expression for board in BOARDS for expression in further_expressions(board)]
+    wrapped = [
+        {"record": f"panel:{number}", "expr": filled_in(expression)}
+        for number, expression in enumerate(expressions)
     ]
     path = tmp_path / "panels.yml"
-    path.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    path.write_text(json.dumps({"groups": [{"name": "panels", "rules": wrapped}]}))
     command = (require_tool("promtool"), "check", "rules", str(path))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_outcome_has_a_colour() -> None:
-    """Outcomes of one culprit look alike, and none is left to chance."""
-    (panel,) = (one for board in LOADED for one in board["panels"] if one["title"] == "Requests by outcome")
-    patterns = [override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]]
-    for outcome in Outcome:
-        assert sum(bool(re.search(pattern, outcome)) for pattern in patterns) == 1, outcome
+def test_every_outcome_and_result_has_a_colour_of_its_own() -> None:
+    """None is left to chance, and two lines of one panel are told apart."""
+    assert OUTCOMES.keys() == set(Outcome) == set(VALUES["outcome"])
+    assert RESULTS.keys() == set(VALUES["result"])
+    for colours in (OUTCOMES, RESULTS):
+        assert len(set(colours.values())) == len(colours)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_pattern_stands_between_slashes(panel: dict[str, Any]) -> None:
+    """Without them, Grafana wants the whole name to match, and the colour is not applied."""
+    for override in panel["fieldConfig"]["overrides"]:
+        matcher = override["matcher"]
+        assert matcher["id"] in ("byName", "byRegexp")
+        assert (matcher["id"] == "byRegexp") == bool(re.fullmatch(r"/.+/", matcher["options"]))
 
 
 def test_grafana_is_told_where_the_dashboards_are() -> None:

@@ -1,0 +1,163 @@
+"""What /metrics promises: each family's type and labels, in one place for all that reads them.
+
+The names, labels and buckets are a contract with those who made dashboards and alerts of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+SUFFIXES: Final[dict[Kind, tuple[str, ...]]] = {
+    "counter": ("_total",),
+    "gauge": ("",),
+    "histogram": ("_bucket", "_sum", "_count"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family, named as prometheus_client's registry names it: a counter without ``_total``."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...] = ()
+
+    def samples(self) -> Iterator[tuple[str, frozenset[str]]]:
+        """Each sample's name, and its labels."""
+        for suffix in SUFFIXES[self.kind]:
+            more = {"le"} if suffix == "_bucket" else set()
+            yield self.name + suffix, frozenset({*self.labels, *more})
+
+
+def _families(kind: Kind, *lines: str) -> Iterator[Family]:
+    for line in lines:
+        name, *labels = line.split()
+        yield Family(name, kind, tuple(labels))
+
+
+FAMILIES: Final = (
+    *_families(
+        "counter",
+        "http_requests provider endpoint model status outcome",
+        "http_request_body_bytes endpoint",
+        "http_response_body_bytes endpoint",
+        "openai_proxy_upstream_attempts provider endpoint result",
+        "openai_proxy_client_disconnects endpoint phase",
+        "openai_proxy_upstream_connection_requests provider reused",
+        "openai_proxy_errors provider source type code",
+        "openai_proxy_input_tokens provider model",
+        "openai_proxy_output_tokens provider model",
+        "openai_proxy_input_cached_tokens provider model",
+        "openai_proxy_input_cache_write_tokens provider model",
+        "openai_proxy_output_reasoning_tokens provider model",
+        "openai_proxy_usage_missing provider endpoint reason",
+        "openai_proxy_cost_usd provider model",
+        "openai_proxy_unpriced_requests provider model",
+        "openai_proxy_metric_label_overflow metric",
+        "openai_proxy_log_messages level",
+        "process_cpu_seconds",
+        "python_gc_collections generation",
+        "python_gc_objects_collected generation",
+        "python_gc_objects_uncollectable generation",
+    ),
+    *_families(
+        "gauge",
+        "http_requests_in_flight endpoint",
+        "openai_proxy_streams_open provider",
+        "openai_proxy_upstream_connections provider state",
+        "openai_proxy_client_connections",
+        "openai_proxy_upstream_ratelimit_remaining provider model resource",
+        "openai_proxy_upstream_ratelimit_limit provider model resource",
+        "openai_proxy_upstream_ratelimit_updated_timestamp_seconds provider model resource",
+        "openai_proxy_build_info version python_version twisted_version",
+        "openai_proxy_reactor_last_tick_timestamp_seconds",
+        "openai_proxy_reactor_delayed_calls",
+        "process_virtual_memory_bytes",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "process_open_fds",
+        "process_max_fds",
+        "python_info implementation major minor patchlevel version",
+    ),
+    *_families(
+        "histogram",
+        "http_request_duration_seconds provider endpoint model status_class",
+        "openai_proxy_upstream_request_duration_seconds provider endpoint model",
+        "openai_proxy_overhead_seconds endpoint",
+        "openai_proxy_time_to_first_token_seconds provider model",
+        "openai_proxy_stream_chunk_interval_seconds provider model",
+        "openai_proxy_time_per_output_token_seconds provider model",
+        "openai_proxy_upstream_connect_duration_seconds provider",
+        "openai_proxy_upstream_pool_wait_seconds provider",
+        "openai_proxy_reactor_lag_seconds",
+    ),
+)
+
+BUCKETS: Final[dict[str, tuple[float, ...]]] = {
+    "http_request_duration_seconds": (
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600,
+    ),
+    "openai_proxy_upstream_request_duration_seconds": (
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600,
+    ),
+    "openai_proxy_time_to_first_token_seconds": (
+        0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120, 300,
+    ),
+    "openai_proxy_stream_chunk_interval_seconds": (
+        0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30,
+    ),
+    "openai_proxy_time_per_output_token_seconds": (
+        0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30,
+    ),
+    "openai_proxy_overhead_seconds": (
+        0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
+    ),
+    "openai_proxy_upstream_connect_duration_seconds": (
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+    ),
+    "openai_proxy_upstream_pool_wait_seconds": (
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+    ),
+    "openai_proxy_reactor_lag_seconds": (
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
+    ),
+}  # fmt: skip
+"""The bounds of each histogram, without +Inf."""
+
+VALUES: Final[dict[str, tuple[str, ...]]] = {
+    "outcome": (
+        "ok", "client_error", "client_disconnect", "client_auth", "upstream_error", "upstream_timeout",
+        "upstream_connect_error", "upstream_rate_limited", "upstream_stream_error", "proxy_error",
+        "proxy_overload", "proxy_throttled", "proxy_circuit_open",
+    ),
+    "result": (
+        "ok", "http_4xx", "http_429", "http_5xx", "timeout", "connect_error", "tls_error", "aborted",
+    ),
+    "status_class": ("1xx", "2xx", "3xx", "4xx", "5xx"),
+    "phase": ("before_upstream", "before_first_byte", "mid_stream"),
+    "source": ("client", "proxy", "upstream"),
+    "state": ("active", "idle"),
+    "reused": ("true", "false"),
+    "resource": ("requests", "tokens"),
+    "reason": ("stream_without_usage", "disconnect", "unparsable", "none_in_answer"),
+    "level": ("debug", "info", "warn", "error", "critical"),
+}  # fmt: skip
+"""The closed sets that a query may name a value of."""
+
+TARGET_LABELS: Final = frozenset({"job", "instance"})
+"""What Prometheus adds to every sample."""
+
+SAMPLES: Final = {name: labels for family in FAMILIES for name, labels in family.samples()}
+"""The labels of each sample that /metrics has."""
+
+FROM_PROMETHEUS: Final[dict[str, frozenset[str]]] = {
+    "up": frozenset(),
+    "scrape_duration_seconds": frozenset(),
+    "scrape_samples_scraped": frozenset(),
+    "ALERTS": frozenset({"alertname", "alertstate", "severity"}),
+}
+"""What Prometheus itself says of a target."""

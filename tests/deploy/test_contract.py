@@ -1,0 +1,55 @@
+"""The contract and the registry: what is exported is what was promised."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from openai_proxy.observe.metrics import Metrics, new_registry
+from tests.deploy.contract import BUCKETS, FAMILIES, Family
+
+PROMISED = {family.name: family for family in FAMILIES}
+
+
+def exported() -> dict[str, tuple[str, Any]]:
+    """The type of each family, and the collector that makes it."""
+    registry = Metrics(new_registry()).registry
+    collectors: dict[Any, list[str]] = registry._collector_to_names
+    by_name = {
+        re.sub(r"_(total|bucket|sum|count|created)$", "", name): one
+        for one in collectors
+        for name in collectors[one]
+    }
+    return {family.name: (family.type, by_name.get(family.name)) for family in registry.collect()}
+
+
+def complete() -> bool:
+    """Whether all that was promised is built."""
+    return "openai_proxy_build_info" in exported()
+
+
+def test_every_exported_family_is_promised() -> None:
+    """Same name, same type, same labels in the same order, same buckets."""
+    for name, (kind, collector) in exported().items():
+        assert name in PROMISED
+        assert PROMISED[name].kind == kind, name
+        labels = getattr(collector, "_labelnames", None)
+        assert labels is None or tuple(labels) == PROMISED[name].labels, name
+        bounds = getattr(collector, "_kwargs", {}).get("buckets")
+        assert bounds is None or tuple(bounds) == BUCKETS[name], name
+
+
+def test_every_promised_family_is_exported() -> None:
+    """Nothing that a dashboard asks for is missing."""
+    if not complete():
+        pytest.skip("openai_proxy.observe.metrics has no openai_proxy_build_info yet: not all is built")
+    assert PROMISED.keys() <= exported().keys()
+
+
+def test_every_histogram_has_its_buckets() -> None:
+    """And nothing else has; the bounds rise."""
+    histograms: list[Family] = [family for family in FAMILIES if family.kind == "histogram"]
+    assert BUCKETS.keys() == {family.name for family in histograms}
+    assert all(list(bounds) == sorted(set(bounds)) for bounds in BUCKETS.values())

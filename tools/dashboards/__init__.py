@@ -1,0 +1,1 @@
+"""Writes etc/grafana/dashboards: ``python -m tools.dashboards`` (``make dashboards``)."""
