@@ -24,7 +24,7 @@ COMPILE = env -u PIP_FIND_LINKS -u PIP_CONSTRAINT CUSTOM_COMPILE_COMMAND="make l
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint fmt prices lock clean
+.PHONY: help run test lint fmt prices lock dashboards clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
