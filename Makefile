@@ -24,7 +24,7 @@ COMPILE = env -u PIP_FIND_LINKS -u PIP_CONSTRAINT CUSTOM_COMPILE_COMMAND="make l
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint fmt prices lock dashboards clean
+.PHONY: help run test lint fmt prices lock dashboards picture clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -61,6 +61,9 @@ lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_AR
 
 dashboards: $(VENV)/dev.installed ## write etc/grafana/dashboards anew (tools/dashboards)
 	$(BIN)/python -m tools.dashboards
+
+picture: $(VENV)/dev.installed ## write docs/overview.png anew (tools/grafana-picture)
+	$(BIN)/python -m tools.picture
 
 clean: ## remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -28,7 +28,7 @@ def _numbers() -> list[Json]:
     valid = total(rate(REQUESTS, MODEL, 'outcome!~"client_.+"'))
     return [
         stat(
-            Text("Requests per second", f"Exchanges that ended, of every outcome ({REQUESTS}).", "reqps"),
+            Text("Requests/s", f"Exchanges that ended, of every outcome ({REQUESTS}).", "reqps"),
             total(rate(REQUESTS, MODEL)),
         ),
         stat(
@@ -44,7 +44,7 @@ def _numbers() -> list[Json]:
         ),
         stat(
             Text(
-                "Error budget left, 30 d",
+                "Budget left, 30 d",
                 "What is left of the end-to-end budget (99.5 %) of the last 30 days; below 0: overspent. "
                 "Recorded by etc/prometheus/rules/recording.yml; provider and model do not apply "
                 "(job:openai_proxy_slo_burn:rate30d).",

@@ -13,7 +13,7 @@ REASONING = "openai_proxy_output_reasoning_tokens_total"
 MISSING, UNPRICED = "openai_proxy_usage_missing_total", "openai_proxy_unpriced_requests_total"
 RECORDED = "job_provider_model:openai_proxy_cost_usd:rate6h"
 BY_MODEL = ("provider", "model")
-PER_SECOND = "suffix: tok/s"
+PER_SECOND = "suffix:tok/s"
 _NONE_IS_GOOD = (("green", None), ("orange", 0.5))
 
 
