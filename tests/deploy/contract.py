@@ -46,7 +46,9 @@ FAMILIES: Final = (
         "http_request_body_bytes endpoint",
         "http_response_body_bytes endpoint",
         "openai_proxy_upstream_attempts provider endpoint result",
+        "openai_proxy_retries provider reason",
         "openai_proxy_client_disconnects endpoint phase",
+        "openai_proxy_upstream_connections_opened provider result",
         "openai_proxy_upstream_connection_requests provider reused",
         "openai_proxy_errors provider source type code",
         "openai_proxy_input_tokens provider model",
@@ -54,6 +56,7 @@ FAMILIES: Final = (
         "openai_proxy_input_cached_tokens provider model",
         "openai_proxy_input_cache_write_tokens provider model",
         "openai_proxy_output_reasoning_tokens provider model",
+        "openai_proxy_audio_seconds provider model",
         "openai_proxy_usage_missing provider endpoint reason",
         "openai_proxy_cost_usd provider model",
         "openai_proxy_unpriced_requests provider model",
@@ -76,6 +79,8 @@ FAMILIES: Final = (
         "openai_proxy_build_info version python_version twisted_version",
         "openai_proxy_reactor_last_tick_timestamp_seconds",
         "openai_proxy_reactor_delayed_calls",
+        "openai_proxy_reactor_threadpool_threads state",
+        "openai_proxy_reactor_threadpool_queue_length",
         "process_virtual_memory_bytes",
         "process_resident_memory_bytes",
         "process_start_time_seconds",
@@ -88,71 +93,82 @@ FAMILIES: Final = (
         "http_request_duration_seconds provider endpoint model status_class",
         "openai_proxy_upstream_request_duration_seconds provider endpoint model",
         "openai_proxy_overhead_seconds endpoint",
+        "openai_proxy_time_to_first_byte_seconds provider endpoint",
         "openai_proxy_time_to_first_token_seconds provider model",
+        "openai_proxy_time_to_first_visible_token_seconds provider model",
         "openai_proxy_stream_chunk_interval_seconds provider model",
         "openai_proxy_time_per_output_token_seconds provider model",
-        "openai_proxy_upstream_connect_duration_seconds provider",
+        "openai_proxy_upstream_connect_duration_seconds provider phase",
         "openai_proxy_upstream_pool_wait_seconds provider",
         "openai_proxy_reactor_lag_seconds",
     ),
 )
 
+_DURATION = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+_FIRST = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120, 300)
+_BETWEEN = (
+    0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30,
+)  # fmt: skip
+_OVERHEAD = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_CONNECT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
 BUCKETS: Final[dict[str, tuple[float, ...]]] = {
-    "http_request_duration_seconds": (
-        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600,
-    ),
-    "openai_proxy_upstream_request_duration_seconds": (
-        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600,
-    ),
-    "openai_proxy_time_to_first_token_seconds": (
-        0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120, 300,
-    ),
-    "openai_proxy_stream_chunk_interval_seconds": (
-        0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30,
-    ),
-    "openai_proxy_time_per_output_token_seconds": (
-        0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30,
-    ),
-    "openai_proxy_overhead_seconds": (
-        0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
-    ),
-    "openai_proxy_upstream_connect_duration_seconds": (
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-    ),
-    "openai_proxy_upstream_pool_wait_seconds": (
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-    ),
-    "openai_proxy_reactor_lag_seconds": (
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
-    ),
-}  # fmt: skip
+    "http_request_duration_seconds": _DURATION,
+    "openai_proxy_upstream_request_duration_seconds": _DURATION,
+    "openai_proxy_time_to_first_byte_seconds": _FIRST,
+    "openai_proxy_time_to_first_token_seconds": _FIRST,
+    "openai_proxy_time_to_first_visible_token_seconds": _FIRST,
+    "openai_proxy_stream_chunk_interval_seconds": _BETWEEN,
+    "openai_proxy_time_per_output_token_seconds": _BETWEEN,
+    "openai_proxy_overhead_seconds": _OVERHEAD,
+    "openai_proxy_upstream_connect_duration_seconds": _CONNECT,
+    "openai_proxy_upstream_pool_wait_seconds": _CONNECT,
+    "openai_proxy_reactor_lag_seconds": _LAG,
+}
 """The bounds of each histogram, without +Inf."""
 
-VALUES: Final[dict[str, tuple[str, ...]]] = {
+_VALUES: Final[dict[str, tuple[str, ...]]] = {
     "outcome": (
         "ok", "client_error", "client_disconnect", "client_auth", "upstream_error", "upstream_timeout",
         "upstream_connect_error", "upstream_rate_limited", "upstream_stream_error", "proxy_error",
         "proxy_overload", "proxy_throttled", "proxy_circuit_open",
     ),
-    "result": (
-        "ok", "http_4xx", "http_429", "http_5xx", "timeout", "connect_error", "tls_error", "aborted",
-    ),
-    "status_class": ("1xx", "2xx", "3xx", "4xx", "5xx"),
-    "phase": ("before_upstream", "before_first_byte", "mid_stream"),
+    "status_class": ("1xx", "2xx", "3xx", "4xx", "5xx", "other"),
     "source": ("client", "proxy", "upstream"),
-    "state": ("active", "idle"),
     "reused": ("true", "false"),
     "resource": ("requests", "tokens"),
-    "reason": ("stream_without_usage", "disconnect", "unparsable", "none_in_answer"),
     "level": ("debug", "info", "warn", "error", "critical"),
+    "openai_proxy_upstream_attempts result": (
+        "ok", "http_4xx", "http_429", "http_5xx", "timeout", "connect_error", "tls_error", "protocol_error",
+        "stream_error", "aborted",
+    ),
+    "openai_proxy_upstream_connections_opened result": ("ok", "timeout", "connect_error", "tls_error"),
+    "openai_proxy_client_disconnects phase": ("before_upstream", "before_first_byte", "mid_stream"),
+    "openai_proxy_upstream_connect_duration_seconds phase": ("dns", "tcp", "tls"),
+    "openai_proxy_upstream_connections state": ("active", "idle"),
+    "openai_proxy_reactor_threadpool_threads state": ("working", "idle"),
+    "openai_proxy_usage_missing reason": (
+        "stream_without_usage", "disconnect", "unparsable", "none_in_answer",
+    ),
+    "openai_proxy_retries reason": ("stale_connection",),
 }  # fmt: skip
-"""The closed sets that a query may name a value of."""
+"""By label, or by family and label where each family has values of its own."""
 
 TARGET_LABELS: Final = frozenset({"job", "instance"})
 """What Prometheus adds to every sample."""
 
+FAMILY_OF: Final = {name: family.name for family in FAMILIES for name, _ in family.samples()}
+"""The family of each sample's name."""
+
 SAMPLES: Final = {name: labels for family in FAMILIES for name, labels in family.samples()}
 """The labels of each sample that /metrics has."""
+
+
+def values(family: str, label: str) -> tuple[str, ...]:
+    """The closed set of values that a query may name; none where the label is open."""
+    return _VALUES.get(f"{family} {label}") or _VALUES.get(label, ())
+
 
 FROM_PROMETHEUS: Final[dict[str, frozenset[str]]] = {
     "up": frozenset(),

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from openai_proxy.observe.metrics import new_registry
-from tests.deploy.contract import BUCKETS, FAMILIES, VALUES, Family
+from tests.deploy.contract import BUCKETS, FAMILIES, Family, values
 
 CHOICES = {
     "provider": ("openai", "mock"),
@@ -48,7 +48,7 @@ class Exporter:
             return body
 
     def _add(self, family: Family) -> None:
-        values = [CHOICES.get(label) or VALUES.get(label, ("1",)) for label in family.labels]
+        choices = [CHOICES.get(label) or values(family.name, label) or ("1",) for label in family.labels]
         made: Counter | Gauge | Histogram
         if family.kind == "counter":
             made = Counter(family.name, "A counter.", family.labels, registry=self.registry)
@@ -62,7 +62,7 @@ class Exporter:
                 buckets=BUCKETS[family.name],
                 registry=self.registry,
             )
-        for labels in product(*values):
+        for labels in product(*choices):
             child = made.labels(*labels) if labels else made
             if isinstance(child, Counter):
                 self._steps.append(child.inc)

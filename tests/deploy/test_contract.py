@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from openai_proxy.observe.metrics import Metrics, new_registry
-from tests.deploy.contract import BUCKETS, FAMILIES, Family
+from openai_proxy.observe.outcome import Outcome
+from openai_proxy.observe.record import AttemptResult, DisconnectPhase, ErrorSource
+from openai_proxy.observe.usage import UsageMissing
+from tests.deploy.contract import BUCKETS, FAMILIES, Family, values
 
 PROMISED = {family.name: family for family in FAMILIES}
 
@@ -53,3 +56,18 @@ def test_every_histogram_has_its_buckets() -> None:
     histograms: list[Family] = [family for family in FAMILIES if family.kind == "histogram"]
     assert BUCKETS.keys() == {family.name for family in histograms}
     assert all(list(bounds) == sorted(set(bounds)) for bounds in BUCKETS.values())
+
+
+@pytest.mark.parametrize(
+    ("family", "label", "promised"),
+    [
+        ("http_requests", "outcome", Outcome),
+        ("openai_proxy_upstream_attempts", "result", AttemptResult),
+        ("openai_proxy_client_disconnects", "phase", DisconnectPhase),
+        ("openai_proxy_errors", "source", ErrorSource),
+        ("openai_proxy_usage_missing", "reason", UsageMissing),
+    ],
+)
+def test_a_closed_set_is_the_one_that_the_code_has(family: str, label: str, promised: type[Outcome]) -> None:
+    """A value that the code adds, or drops, is a change of the contract."""
+    assert set(values(family, label)) == {one.value for one in promised}

@@ -19,7 +19,7 @@ import yaml
 
 from tests.deploy.dashboards import BOARDS, Target, further_expressions, targets
 from tests.deploy.exporter import exporting
-from tests.deploy.promql import RECORDING, ROOT, RULES, rules
+from tests.deploy.promql import RECORDING, ROOT, RULES, grouped, rules
 from tests.deploy.test_contract import complete
 from tests.deploy.traffic import Traffic
 from tests.support.daemon import Daemon
@@ -71,7 +71,7 @@ def fault_of(prometheus: Prometheus, target: Target) -> str | None:
     """What is wrong with the answer to a panel's query, if anything is."""
     wanted = set(re.findall(r"\{\{(\w+)\}\}", target.target["legendFormat"]))
     if target.target.get("format") == "table":
-        wanted |= set(re.findall(r"\w+", " ".join(re.findall(r"\bby \(([^)]*)\)", target.expr))))
+        wanted |= grouped(target.expr) - {"le"}
     expression = filled_in(target.expr)
     if target.instant:
         data, kind = prometheus.instant(expression), "vector"

@@ -28,8 +28,16 @@ RESULTS: Final = {
     "timeout": "dark-orange",
     "connect_error": "semi-dark-orange",
     "tls_error": "light-orange",
+    "protocol_error": "dark-yellow",
+    "stream_error": "semi-dark-yellow",
     "aborted": "blue",
 }
+
+CONNECTING: Final = {"dns": "purple", "tcp": "green", "tls": "blue"}
+
+THREADS: Final = {"working": "orange", "idle": "green", "queue": "red"}
+
+WHOSE: Final = {"request": "blue", "provider": "orange", "proxy": "red"}
 
 QUANTILES: Final = {"p50": "green", "p95": "yellow", "p99": "orange"}
 

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from tools.dashboards.board import Json, board
-from tools.dashboards.colours import OUTCOMES, PHASES, SLOS, STATUSES
+from tools.dashboards.colours import OUTCOMES, PHASES, SLOS, STATUSES, WHOSE
 from tools.dashboards.panels import Query, Text, heatmap, lines, quantiles, stat, table
 from tools.dashboards.queries import JOB, MODEL, PROVIDER, increase, or_zero, quantile, rate, share, total
 
 REQUESTS = "http_requests_total"
+DURATION, ATTEMPT = "http_request_duration_seconds", "openai_proxy_upstream_request_duration_seconds"
+OVERHEAD = "openai_proxy_overhead_seconds"
+FIRST_BYTE, FIRST = "openai_proxy_time_to_first_byte_seconds", "openai_proxy_time_to_first_token_seconds"
+OUTPUT, COST = "openai_proxy_output_tokens_total", "openai_proxy_cost_usd_total"
+MISSING, UNPRICED = "openai_proxy_usage_missing_total", "openai_proxy_unpriced_requests_total"
+FAILED, VALID = 'outcome=~"(upstream|proxy)_.+"', 'outcome!~"client_.+"'
+BY_MODEL = ("provider", "model")
 _GOOD_ABOVE = (("red", None), ("orange", 0.95), ("green", 0.995))
 _BUDGET = (("red", None), ("orange", 0.0), ("green", 0.5))
 
 
 def dashboard() -> Json:
-    """The home of Grafana in docker-compose.yml."""
+    """The home of Grafana in docker-compose.yml: numbers, whose fault, since when, which model."""
     return board(
         "overview",
         "overview",
         "Is it well, and if not, is it the proxy, the provider or the client.",
         ("job", "provider", "model"),
-        [*_numbers(), *_outcomes(), *_clocks(), *_troubles()],
+        [*_numbers(), *_whose(), *_outcomes(), *_clocks(), *_models(), *_troubles()],
     )
 
 
 def _numbers() -> list[Json]:
-    failed = or_zero(total(rate(REQUESTS, MODEL, 'outcome=~"(upstream|proxy)_.+"')))
-    valid = total(rate(REQUESTS, MODEL, 'outcome!~"client_.+"'))
+    failed, valid = or_zero(total(rate(REQUESTS, MODEL, FAILED))), total(rate(REQUESTS, MODEL, VALID))
     return [
         stat(
             Text("Requests/s", f"Exchanges that ended, of every outcome ({REQUESTS}).", "reqps"),
@@ -57,22 +63,20 @@ def _numbers() -> list[Json]:
         stat(
             Text(
                 "First token p95",
-                "19 of 20 streams brought their first generated token in less "
-                "(openai_proxy_time_to_first_token_seconds).",
+                f"19 of 20 streams brought their first generated token in less ({FIRST}).",
                 "s",
             ),
-            quantile(0.95, "openai_proxy_time_to_first_token_seconds", MODEL),
+            quantile(0.95, FIRST, MODEL),
             steps=(("green", None), ("orange", 2), ("red", 5)),
         ),
         stat(
             Text(
                 "Overhead p99",
                 "What the proxy itself added to 99 of 100 requests was less; waiting for the upstream or for "
-                "a slow client is not in it. Provider and model do not apply "
-                "(openai_proxy_overhead_seconds).",
+                f"a slow client is not in it. Provider and model do not apply ({OVERHEAD}).",
                 "s",
             ),
-            quantile(0.99, "openai_proxy_overhead_seconds", JOB),
+            quantile(0.99, OVERHEAD, JOB),
             steps=(("green", None), ("orange", 0.01), ("red", 0.025)),
         ),
         stat(
@@ -95,11 +99,96 @@ def _numbers() -> list[Json]:
         stat(
             Text(
                 "Dollars per hour",
-                "By the price table, at the rate of this moment (openai_proxy_cost_usd_total).",
+                f"By the price table, at the rate of this moment ({COST}).",
                 "currencyUSD",
             ),
-            f"{total(rate('openai_proxy_cost_usd_total', MODEL))} * 3600",
+            f"{total(rate(COST, MODEL))} * 3600",
             decimals=2,
+        ),
+    ]
+
+
+def _whose() -> list[Json]:
+    """Is it us, is it the provider, what was lost, what is not known."""
+    valid = total(rate(REQUESTS, MODEL, VALID))
+    unknown = " + ".join(
+        or_zero(total(increase(name, scope))) for name, scope in ((MISSING, PROVIDER), (UNPRICED, MODEL))
+    )
+    return [
+        stat(
+            Text(
+                "Failed by the proxy",
+                "Share of the requests that ended in an outcome proxy_*: a fault or a limit of ours "
+                f"({REQUESTS}).",
+                "percentunit",
+            ),
+            share(or_zero(total(rate(REQUESTS, MODEL, 'outcome=~"proxy_.+"'))), valid),
+            steps=(("green", None), ("orange", 0.0005), ("red", 0.005)),
+            decimals=2,
+        ),
+        stat(
+            Text(
+                "Failed by the provider",
+                f"Share of the requests that ended in an outcome upstream_* ({REQUESTS}).",
+                "percentunit",
+            ),
+            share(or_zero(total(rate(REQUESTS, MODEL, 'outcome=~"upstream_.+"'))), valid),
+            steps=(("green", None), ("orange", 0.005), ("red", 0.05)),
+            decimals=2,
+        ),
+        stat(
+            Text(
+                "Answers cut off",
+                "In the time shown: begun, then cut off by the upstream, silent, without their end mark, or "
+                f"with an error in them ({REQUESTS}).",
+                "short",
+            ),
+            or_zero(total(increase(REQUESTS, MODEL, 'outcome="upstream_stream_error"'))),
+            steps=(("green", None), ("orange", 0.5)),
+            decimals=0,
+            instant=True,
+        ),
+        stat(
+            Text(
+                "Given up by clients",
+                f"In the time shown: clients that left before they had their whole answer ({REQUESTS}).",
+                "short",
+            ),
+            or_zero(total(increase(REQUESTS, MODEL, 'outcome="client_disconnect"'))),
+            decimals=0,
+            instant=True,
+        ),
+        stat(
+            Text(
+                "First byte p95",
+                "The head of 19 of 20 answers came in less, streamed or not; the model does not apply "
+                f"({FIRST_BYTE}).",
+                "s",
+            ),
+            quantile(0.95, FIRST_BYTE, PROVIDER),
+        ),
+        stat(
+            Text("Output tokens/s", f"Generated tokens, reasoning included ({OUTPUT}).", "suffix:tok/s"),
+            total(rate(OUTPUT, MODEL)),
+            decimals=0,
+        ),
+        stat(
+            Text("Dollars", f"In the time shown, by the price table ({COST}).", "currencyUSD"),
+            total(increase(COST, MODEL)),
+            decimals=2,
+            instant=True,
+        ),
+        stat(
+            Text(
+                "Cost not known",
+                "Answers of the time shown without usage or without a price: what they cost is in no number "
+                f"({MISSING}, {UNPRICED}).",
+                "short",
+            ),
+            unknown,
+            steps=(("green", None), ("orange", 0.5)),
+            decimals=0,
+            instant=True,
         ),
     ]
 
@@ -121,40 +210,74 @@ def _outcomes() -> list[Json]:
             Text(
                 "Duration",
                 "How many exchanges took how long, from the request's first byte to the answer's last "
-                "(http_request_duration_seconds).",
+                f"({DURATION}).",
                 "s",
             ),
-            total(increase("http_request_duration_seconds_bucket", MODEL, over="$__rate_interval"), "le"),
+            total(increase(f"{DURATION}_bucket", MODEL, over="$__rate_interval"), "le"),
         ),
     ]
 
 
 def _clocks() -> list[Json]:
-    first = "openai_proxy_time_to_first_token_seconds"
     return [
+        lines(
+            Text(
+                "Whose time, p95",
+                "19 of 20 were faster: whole requests, the provider's part of them (one attempt), and the "
+                f"proxy's own, to which provider and model do not apply ({DURATION}, {ATTEMPT}, {OVERHEAD}).",
+                "s",
+            ),
+            Query(quantile(0.95, DURATION, MODEL), "request"),
+            Query(quantile(0.95, ATTEMPT, MODEL), "provider"),
+            Query(quantile(0.95, OVERHEAD, JOB), "proxy"),
+            colours=WHOSE,
+            width=6,
+        ),
         quantiles(
             Text(
-                "Time to first token", f"Of streams: half, 19 of 20 and 99 of 100 were faster ({first}).", "s"
+                "Time to first token", f"Of streams: half, 19 of 20 and 99 of 100 were faster ({FIRST}).", "s"
             ),
-            first,
+            FIRST,
             MODEL,
-            width=8,
+            width=6,
         ),
         lines(
-            Text("First token p95 by model", f"19 of 20 streams of each model were faster ({first}).", "s"),
-            Query(quantile(0.95, first, MODEL, "model"), "{{model}}"),
-            width=8,
+            Text("First token p95 by model", f"19 of 20 streams of each model were faster ({FIRST}).", "s"),
+            Query(quantile(0.95, FIRST, MODEL, "model"), "{{model}}"),
+            width=6,
         ),
         quantiles(
             Text(
                 "Overhead",
-                "Time that only the proxy is answerable for; provider and model do not apply "
-                "(openai_proxy_overhead_seconds).",
+                f"Time that only the proxy is answerable for; provider and model do not apply ({OVERHEAD}).",
                 "s",
             ),
-            "openai_proxy_overhead_seconds",
+            OVERHEAD,
             JOB,
-            width=8,
+            width=6,
+        ),
+    ]
+
+
+def _models() -> list[Json]:
+    failed = total(increase(REQUESTS, MODEL, FAILED), *BY_MODEL)
+    first = total(increase(f"{FIRST}_bucket", MODEL), "le", *BY_MODEL)
+    return [
+        table(
+            Text(
+                "Models",
+                "Of the time shown: which model is asked, fails, is slow, costs. Time to first token is the "
+                f"95th percentile of streams ({REQUESTS}, {FIRST}, {OUTPUT}, {COST}).",
+                "short",
+            ),
+            Query(total(increase(REQUESTS, MODEL), *BY_MODEL), "requests"),
+            Query(share(failed, total(increase(REQUESTS, MODEL, VALID), *BY_MODEL)), "failed"),
+            Query(f"histogram_quantile(0.95, {first})", "first token"),
+            Query(total(increase(OUTPUT, MODEL), *BY_MODEL), "output tokens"),
+            Query(total(increase(COST, MODEL), *BY_MODEL), "dollars"),
+            labels=BY_MODEL,
+            units={"failed": "percentunit", "first token": "s", "dollars": "currencyUSD"},
+            width=24,
         ),
     ]
 

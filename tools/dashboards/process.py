@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.dashboards.board import Json, board
-from tools.dashboards.colours import LEVELS
+from tools.dashboards.colours import LEVELS, THREADS
 from tools.dashboards.panels import Query, Text, heatmap, lines, quantiles, row, stat, table
 from tools.dashboards.queries import INSTANCE, increase, or_zero, rate, select, total
 
@@ -90,6 +90,7 @@ def _numbers() -> list[Json]:
 
 def _reactor() -> list[Json]:
     tick, calls = "openai_proxy_reactor_last_tick_timestamp_seconds", "openai_proxy_reactor_delayed_calls"
+    threads, queue = "openai_proxy_reactor_threadpool_threads", "openai_proxy_reactor_threadpool_queue_length"
     return [
         quantiles(
             Text("Lag", f"How late a call that was due came: every request waits so long ({LAG}).", "s"),
@@ -103,14 +104,24 @@ def _reactor() -> list[Json]:
             width=8,
         ),
         lines(
+            Text(
+                "Thread pool",
+                "Threads that look up names and write /metrics (one of those at work is this scrape's own), "
+                f"and calls that wait for one ({threads}, {queue}).",
+                "none",
+            ),
+            Query(total(select(threads, INSTANCE), "state"), "{{state}}"),
+            Query(total(select(queue, INSTANCE)), "queue"),
+            colours=THREADS,
+            width=8,
+        ),
+        lines(
             Text("Last tick", f"How long ago the reactor last ran, when it was scraped ({tick}).", "s"),
             Query(f"timestamp({select(tick, INSTANCE)}) - {select(tick, INSTANCE)}", "{{instance}}"),
-            width=4,
         ),
         lines(
             Text("Delayed calls", f"Timers that wait, a few for each request in flight ({calls}).", "none"),
             _each(calls),
-            width=4,
         ),
     ]
 

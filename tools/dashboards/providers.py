@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from tools.dashboards.board import Json, board
-from tools.dashboards.colours import RESULTS
+from tools.dashboards.colours import CONNECTING, RESULTS
 from tools.dashboards.panels import Query, Text, lines, quantiles, row, table
 from tools.dashboards.queries import MODEL, PROVIDER, mean, or_zero, quantile, rate, select, share, total
 
 ATTEMPTS = "openai_proxy_upstream_attempts_total"
 DURATION = "openai_proxy_upstream_request_duration_seconds"
 FIRST = "openai_proxy_time_to_first_token_seconds"
+FIRST_BYTE = "openai_proxy_time_to_first_byte_seconds"
+VISIBLE = "openai_proxy_time_to_first_visible_token_seconds"
 REUSE = "openai_proxy_upstream_connection_requests_total"
 LIMIT = "openai_proxy_upstream_ratelimit"
 LIMITED = ("provider", "model", "resource")
@@ -52,8 +54,8 @@ def _compared() -> list[Json]:
             Text(
                 "Failing attempts",
                 "Share of the attempts of the last five minutes that the provider failed: 5xx, timeouts, "
-                "connections, TLS. It pages above 0.2; the model does not apply "
-                "(job_provider:openai_proxy_upstream_failures:ratio_rate5m).",
+                "connections, TLS, answers that are no HTTP or break off. It pages above 0.2; the model "
+                "does not apply (job_provider:openai_proxy_upstream_failures:ratio_rate5m).",
                 "percentunit",
             ),
             Query(f"max by (provider) ({failing})", "{{provider}}"),
@@ -144,6 +146,27 @@ def _attempts() -> list[Json]:
         ),
         lines(
             Text(
+                "First byte p95 by endpoint",
+                f"From the request's first byte to the head of the answer, streamed or not ({FIRST_BYTE}).",
+                "s",
+            ),
+            Query(quantile(0.95, FIRST_BYTE, PROVIDER, "endpoint"), "{{endpoint}}"),
+            width=8,
+        ),
+        lines(
+            Text(
+                "Retries",
+                "Requests that went out once more. stale_connection: the provider had closed the kept "
+                "connection; if there are many, keep them for less long (pool_idle_seconds). The model does not apply "
+                "(openai_proxy_retries_total).",
+                "reqps",
+            ),
+            Query(total(rate("openai_proxy_retries_total", PROVIDER), "reason"), "{{reason}}"),
+            stacked=True,
+            width=8,
+        ),
+        lines(
+            Text(
                 "Errors by type and code",
                 "Of the provider, of the proxy about it, and of clients; the model does not apply "
                 "(openai_proxy_errors_total).",
@@ -154,7 +177,7 @@ def _attempts() -> list[Json]:
                 "{{source}} {{type}} {{code}}",
             ),
             table=True,
-            width=16,
+            width=24,
         ),
     ]
 
@@ -165,6 +188,15 @@ def _tokens() -> list[Json]:
         lines(
             Text("First token p95 by model", f"Of streams; 19 of 20 were faster ({FIRST}).", "s"),
             Query(quantile(0.95, FIRST, MODEL, "model"), "{{model}}"),
+            width=6,
+        ),
+        lines(
+            Text(
+                "First visible token p95 by model",
+                f"Of streams: the first token of the answer itself, after the reasoning ({VISIBLE}).",
+                "s",
+            ),
+            Query(quantile(0.95, VISIBLE, MODEL, "model"), "{{model}}"),
             width=6,
         ),
         quantiles(
@@ -178,15 +210,6 @@ def _tokens() -> list[Json]:
             Query(quantile(0.5, each, MODEL, "model"), "{{model}}"),
             width=6,
         ),
-        lines(
-            Text(
-                "Streams open",
-                "Streams that are being relayed; the model does not apply (openai_proxy_streams_open).",
-                "none",
-            ),
-            Query(total(select("openai_proxy_streams_open", PROVIDER), "provider"), "{{provider}}"),
-            width=6,
-        ),
     ]
 
 
@@ -195,19 +218,31 @@ def _connections() -> list[Json]:
         "openai_proxy_upstream_connect_duration_seconds",
         "openai_proxy_upstream_pool_wait_seconds",
     )
+    opened, open_now = "openai_proxy_upstream_connections_opened_total", "openai_proxy_upstream_connections"
     reused = or_zero(total(rate(REUSE, PROVIDER, 'reused="true"')))
     return [
-        quantiles(
-            Text("Connecting", f"Look-up, TCP and TLS of a new connection ({connect}).", "s"),
-            connect,
-            PROVIDER,
-            width=6,
+        lines(
+            Text(
+                "Connecting p95 by phase",
+                f"Of new connections: name look-up, TCP, TLS; 19 of 20 were faster ({connect}).",
+                "s",
+            ),
+            Query(quantile(0.95, connect, PROVIDER, "phase"), "{{phase}}"),
+            colours=CONNECTING,
+            width=8,
+        ),
+        lines(
+            Text("Connections opened", f"New ones, and what became of them ({opened}).", "ops"),
+            Query(total(rate(opened, PROVIDER), "result"), "{{result}}"),
+            colours=RESULTS,
+            stacked=True,
+            width=8,
         ),
         quantiles(
             Text("Waiting for a connection", f"While all that are allowed were busy ({wait}).", "s"),
             wait,
             PROVIDER,
-            width=6,
+            width=8,
         ),
         lines(
             Text(
@@ -217,12 +252,21 @@ def _connections() -> list[Json]:
             ),
             Query(share(reused, total(rate(REUSE, PROVIDER))), "reused"),
             top=1,
-            width=6,
+            width=8,
         ),
         lines(
-            Text("Connections", "To the provider, now (openai_proxy_upstream_connections).", "none"),
-            Query(total(select("openai_proxy_upstream_connections", PROVIDER), "state"), "{{state}}"),
+            Text("Connections", f"To the provider, now ({open_now}).", "none"),
+            Query(total(select(open_now, PROVIDER), "state"), "{{state}}"),
             stacked=True,
-            width=6,
+            width=8,
+        ),
+        lines(
+            Text(
+                "Streams open",
+                "Streams that are being relayed; the model does not apply (openai_proxy_streams_open).",
+                "none",
+            ),
+            Query(total(select("openai_proxy_streams_open", PROVIDER), "provider"), "{{provider}}"),
+            width=8,
         ),
     ]

@@ -9,6 +9,7 @@ from tools.dashboards.queries import MODEL, PROVIDER, increase, or_zero, rate, s
 COST = "openai_proxy_cost_usd_total"
 INPUT, OUTPUT = "openai_proxy_input_tokens_total", "openai_proxy_output_tokens_total"
 CACHED, WRITTEN = "openai_proxy_input_cached_tokens_total", "openai_proxy_input_cache_write_tokens_total"
+AUDIO = "openai_proxy_audio_seconds_total"
 REASONING = "openai_proxy_output_reasoning_tokens_total"
 MISSING, UNPRICED = "openai_proxy_usage_missing_total", "openai_proxy_unpriced_requests_total"
 RECORDED = "job_provider_model:openai_proxy_cost_usd:rate6h"
@@ -165,13 +166,13 @@ def _tokens() -> list[Json]:
             Text("Output by model", f"Tokens per second ({OUTPUT}).", PER_SECOND),
             Query(total(rate(OUTPUT, MODEL), "model"), "{{model}}"),
             stacked=True,
-            width=8,
+            width=6,
         ),
         lines(
             Text("Cached share by model", f"Of the input tokens ({CACHED}, {INPUT}).", "percentunit"),
             Query(share(cached, total(rate(INPUT, MODEL), "model")), "{{model}}"),
             top=1,
-            width=8,
+            width=6,
         ),
         lines(
             Text(
@@ -182,7 +183,17 @@ def _tokens() -> list[Json]:
             Query(share(total(rate(INPUT, MODEL)), ok), "input"),
             Query(share(total(rate(OUTPUT, MODEL)), ok), "output"),
             colours={"input": "blue", "output": "green"},
-            width=8,
+            width=6,
+        ),
+        lines(
+            Text(
+                "Audio by model",
+                f"Seconds of audio per second, of answers that are billed by its length ({AUDIO}).",
+                "suffix:s/s",
+            ),
+            Query(total(rate(AUDIO, MODEL), "model"), "{{model}}"),
+            stacked=True,
+            width=6,
         ),
     ]
 
