@@ -157,8 +157,8 @@ def _attempts() -> list[Json]:
             Text(
                 "Retries",
                 "Requests that went out once more. stale_connection: the provider had closed the kept "
-                "connection; if there are many, keep them for less long (pool_idle_seconds). The model does not apply "
-                "(openai_proxy_retries_total).",
+                "connection; if there are many, keep them for less long (pool_idle_seconds). The model "
+                "does not apply (openai_proxy_retries_total).",
                 "reqps",
             ),
             Query(total(rate("openai_proxy_retries_total", PROVIDER), "reason"), "{{reason}}"),
