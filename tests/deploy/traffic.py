@@ -1,75 +1,140 @@
-"""Mixed traffic through a daemon whose upstream is a mock: endpoints, faults, clients that leave."""
+"""Daemons with real traffic: what the mock can do over TLS, and what only a scripted upstream does."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+
+from tests.support import certificates
 from tests.support.daemon import Daemon
+from tests.support.openai_upstream import OpenAIUpstream, hang_up, json_answer
 from tests.support.sockets import Truncated
+from tools.demo import ASKS, Ask, Client
 
+CLIENTS = 4
+MOST_MILLISECONDS = {"x-mock-delay-ms": 200, "x-mock-chunk-ms": 2}
 JSON = "Content-Type: application/json"
-AUTH = "Authorization: Bearer sk-made-up"
-MESSAGES = [{"role": "user", "content": "Say something about proxies."}]
-MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "a-model-without-a-price")
-
-FAULTS = (
-    "x-mock-status: 500",
-    "x-mock-status: 503",
-    "x-mock-status: 429",
-    "x-mock-status: 401",
-    "x-mock-status: 400",
-    "x-mock-fault: reset",
-    "x-mock-fault: truncate",
-    "x-mock-fault: error-in-stream",
-    "x-mock-fault: no-done",
-)
 
 
 class Traffic:
-    """Through ``daemon``, one request after the other."""
+    """Through ``mocked``, before another daemon's mock, and ``scripted``, before ``upstream``."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, mocked: Daemon, scripted: Daemon, upstream: OpenAIUpstream) -> None:
+        self.targets = tuple(f"127.0.0.1:{daemon.port}" for daemon in (mocked, scripted))
+        self._mocked = mocked
+        self._scripted = scripted
+        self._upstream = upstream
 
     def round(self) -> None:
-        """Some forty requests, a quarter of them with a fault."""
-        for model in MODELS:
-            for stream in (False, True):
-                self.chat(model, stream)
-                self.responses(model, stream)
-        self.post("/v1/embeddings", {"model": "text-embedding-3-small", "input": "proxies"})
-        self.post("/v1/completions", {"model": "gpt-3.5-turbo-instruct", "prompt": "proxies"})
-        self.ask("GET", "/v1/models")
-        self.ask("GET", "/v1/nothing-of-that-name")
-        for fault in FAULTS:
-            self.chat("gpt-4o", True, fault)
-        self.chat("gpt-4o-mini", False, "x-mock-status: 500")
-        self.leave()
+        """Every request of the demonstration to both providers, some at a time; then what is scripted."""
+        left = [(base, quick(ask)) for base in ("/v1", "/mock/v1") for ask in ASKS]
+        threads = [threading.Thread(target=self._work, args=(left,)) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._tokens_of_all_kinds()
+        self._connections_that_went_stale()
+        self._nonsense()
 
-    def chat(self, model: str, stream: bool, *fields: str) -> None:
-        """A chat completion, a millisecond between its chunks."""
-        body = {"model": model, "messages": MESSAGES, "stream": stream}
-        self.post("/v1/chat/completions", body, "x-mock-chunk-ms: 1", *fields)
+    def _work(self, left: list[tuple[str, Ask]]) -> None:
+        clients = {base: Client(self._mocked.url + base) for base in ("/v1", "/mock/v1")}
+        with suppress(IndexError):
+            while True:
+                base, ask = left.pop()
+                clients[base].make(ask)
+        for client in clients.values():
+            client.close()
 
-    def responses(self, model: str, stream: bool, *fields: str) -> None:
-        """A response of the endpoint of that name."""
-        self.post("/v1/responses", {"model": model, "input": "proxies", "stream": stream}, *fields)
+    def _tokens_of_all_kinds(self) -> None:
+        """What the mock has none of: cached and reasoning tokens, cache writes, seconds of audio."""
+        self._upstream.planned += [
+            json_answer(
+                {
+                    "id": "chatcmpl-1",
+                    "model": "gpt-4o",
+                    "choices": [],
+                    "usage": {
+                        "prompt_tokens": 2000,
+                        "completion_tokens": 50,
+                        "prompt_tokens_details": {"cached_tokens": 1024},
+                        "completion_tokens_details": {"reasoning_tokens": 30},
+                    },
+                }
+            ),
+            json_answer(
+                {
+                    "id": "resp_1",
+                    "model": "gpt-4o",
+                    "status": "completed",
+                    "output": [],
+                    "usage": {
+                        "input_tokens": 2000,
+                        "output_tokens": 50,
+                        "input_tokens_details": {"cached_tokens": 512, "cache_write_tokens": 256},
+                        "output_tokens_details": {"reasoning_tokens": 30},
+                    },
+                }
+            ),
+            json_answer({"text": "Proxies.", "usage": {"type": "duration", "seconds": 9}}),
+        ]
+        self._post("chat/completions", {"model": "gpt-4o", "messages": []})
+        self._post("responses", {"model": "gpt-4o", "input": "proxies"})
+        self._post("audio/transcriptions", {"model": "whisper-1"})
 
-    def post(self, path: str, body: dict[str, object], *fields: str) -> None:
-        """JSON there; what comes back is not looked at."""
-        self.ask("POST", path, JSON, *fields, body=json.dumps(body).encode())
+    def _connections_that_went_stale(self) -> None:
+        """Closed when the next request is on its way: sent again, once well and once in vain."""
+        ok = json_answer({"object": "list", "data": []})
+        self._upstream.planned += [ok, hang_up, ok, hang_up, hang_up]
+        for _ in range(3):
+            self._post("embeddings", {"model": "text-embedding-3-small", "input": "proxies"})
 
-    def ask(self, method: str, path: str, *fields: str, body: bytes = b"") -> None:
-        """An answer that breaks off is what some of these are for."""
-        with suppress(Truncated, OSError, ValueError):
-            self._daemon.ask(method, path, AUTH, *fields, body=body)
+    def _post(self, path: str, body: dict[str, object]) -> None:
+        with suppress(Truncated, OSError):
+            self._scripted.ask("POST", f"/v1/{path}", JSON, body=json.dumps(body).encode())
 
-    def leave(self) -> None:
-        """A client that is gone when a stream has begun."""
-        body = json.dumps({"model": "gpt-4o", "messages": MESSAGES, "stream": True}).encode()
-        with self._daemon.connect() as client:
-            fields = (JSON, AUTH, "x-mock-chunk-ms: 20")
-            client.send_request("POST", "/v1/chat/completions", *fields, body=body)
-            client.read_head()
-            client.read_chunk()
+    def _nonsense(self) -> None:
+        """What is refused before it is an exchange."""
+        with self._mocked.connect() as client:
+            client.send(b"GET /v1/models HTTP/1.1\r\nHost : x\r\n\r\n")
+            client.wait_end()
+
+
+def quick(ask: Ask) -> Ask:
+    """The same with short waits."""
+    fields = {
+        name: str(min(int(value), MOST_MILLISECONDS[name])) if name in MOST_MILLISECONDS else value
+        for name, value in ask.fields.items()
+    }
+    return replace(ask, fields=fields)
+
+
+@contextmanager
+def driven(folder: Path) -> Iterator[Traffic]:
+    """The daemons, and their upstreams. Two connections are too few for all clients: some have to wait."""
+    authority = certificates.make(authority=True)
+    leaf = certificates.make("localhost", issuer=authority)
+    key, certificate, trusted = folder / "key.pem", folder / "certificate.pem", folder / "authority.pem"
+    certificate.write_bytes(leaf.pem)
+    trusted.write_bytes(authority.pem)
+    key.write_bytes(
+        leaf.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    tls = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+    with ExitStack() as stack:
+        mock = stack.enter_context(Daemon(port=tls))
+        upstream = stack.enter_context(OpenAIUpstream())
+        options = ("--upstream", f"https://localhost:{mock.port}/mock", "--ca-file", str(trusted))
+        mocked = stack.enter_context(Daemon(*options, "--limit", "pool_connections=2"))
+        scripted = stack.enter_context(Daemon("--upstream", upstream.url))
+        yield Traffic(mocked, scripted, upstream)
