@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -134,8 +134,17 @@ def drive(base: str, per_second: float, stopped: threading.Event) -> None:
     weights = [ask.weight for ask in ASKS]
     while not stopped.wait(random.expovariate(per_second)):
         (ask,) = random.choices(ASKS, weights)
-        client.make(ask)
+        client.make(varied(ask))
     client.close()
+
+
+def varied(ask: Ask) -> Ask:
+    """The same with other waits, mostly a little shorter or longer, seldom much: as real models answer."""
+    fields = {
+        name: f"{float(value) * random.lognormvariate(0, 0.5):.1f}" if name.endswith("-ms") else value
+        for name, value in ask.fields.items()
+    }
+    return replace(ask, fields=fields)
 
 
 def main() -> None:

@@ -7,41 +7,21 @@ then tools/grafana-picture. Needs prometheus, node, npm and chromium.
 from __future__ import annotations
 
 import argparse
-import random
 import subprocess
 import tempfile
 import threading
-import time
 from pathlib import Path
 
-from tests.deploy.test_live import configuration, proxied
-from tests.deploy.traffic import FAULTS, Traffic
-from tests.support.daemon import Daemon
+from tests.deploy.test_live import configuration
+from tests.deploy.traffic import driven
 from tests.support.prometheus import running
+from tools.demo import drive
 
 ROOT = Path(__file__).parents[1]
 RENDERER = ROOT / "tools" / "grafana-picture"
-CLIENTS = 8
-MODELS = ("gpt-4o-mini", "gpt-4o-mini", "gpt-4o", "gpt-4.1")
-FAULTY = 0.01
-LEAVING = 0.005
-
-
-def client(daemon: Daemon, seed: int, end: float) -> None:
-    """Chats and responses, most of them streams; now and then a fault, or a client that leaves."""
-    traffic = Traffic(daemon)
-    chance = random.Random(seed)
-    while time.monotonic() < end:
-        delay = f"x-mock-delay-ms: {chance.lognormvariate(5, 0.6):.1f}"
-        gap = f"x-mock-chunk-ms: {chance.uniform(5, 25):.1f}"
-        fields = (delay, gap, chance.choice(FAULTS)) if chance.random() < FAULTY else (delay, gap)
-        stream = chance.random() < 0.7
-        if chance.random() < LEAVING:
-            traffic.leave()
-        elif chance.random() < 0.6:
-            traffic.chat(chance.choice(MODELS), stream, *fields)
-        else:
-            traffic.responses(chance.choice(MODELS), stream, *fields)
+CLIENTS = {"/v1": 6, "/mock/v1": 2}
+PER_SECOND = 2.0
+"""Requests of one client, at most."""
 
 
 def draw(url: str, dashboard: str, minutes: float, out: Path) -> None:
@@ -61,15 +41,21 @@ def main() -> None:
     parser.add_argument("--dashboard", default="overview")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "overview.png")
     options = parser.parse_args()
+    stopped = threading.Event()
     with (
         tempfile.TemporaryDirectory() as folder,
-        proxied() as daemon,
-        running(Path(folder), configuration(f"127.0.0.1:{daemon.port}")) as prometheus,
+        driven(Path(folder)) as traffic,
+        running(Path(folder), configuration(*traffic.targets)) as prometheus,
     ):
-        end = time.monotonic() + options.minutes * 60
-        threads = [threading.Thread(target=client, args=(daemon, seed, end)) for seed in range(CLIENTS)]
+        threads = [
+            threading.Thread(target=drive, args=(traffic.url + base, PER_SECOND, stopped))
+            for base, count in CLIENTS.items()
+            for _ in range(count)
+        ]
         for thread in threads:
             thread.start()
+        stopped.wait(options.minutes * 60)
+        stopped.set()
         for thread in threads:
             thread.join()
         draw(prometheus.url, options.dashboard, options.minutes, options.out.absolute())

@@ -136,7 +136,11 @@ def test_every_query_has_an_answer_where_all_is_exported(tmp_path: Path) -> None
 @pytest.mark.skipif(not complete(), reason="openai_proxy_build_info is not exported yet: not all is built")
 def test_every_query_has_an_answer_over_daemons_with_traffic(tmp_path: Path) -> None:
     """Real numbers, faults and all, fill every panel and every rule; the mock alone fills the overview."""
-    with driven(tmp_path) as traffic, running(tmp_path, configuration(*traffic.targets)) as prometheus:
+    with (
+        # Too few connections for all clients: some have to wait for one.
+        driven(tmp_path, "--limit", "pool_connections=2") as traffic,
+        running(tmp_path, configuration(*traffic.targets)) as prometheus,
+    ):
         traffic.round()
         until_all_answer(lambda: faults(prometheus), NOT_CAUSED | EMPTY_WITHOUT_A_FAULT, traffic.round)
         until_all_answer(lambda: faults_of_the_mock(prometheus), (), traffic.round)

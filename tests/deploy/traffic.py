@@ -26,6 +26,7 @@ class Traffic:
     """Through ``mocked``, before another daemon's mock, and ``scripted``, before ``upstream``."""
 
     def __init__(self, mocked: Daemon, scripted: Daemon, upstream: OpenAIUpstream) -> None:
+        self.url = mocked.url
         self.targets = tuple(f"127.0.0.1:{daemon.port}" for daemon in (mocked, scripted))
         self._mocked = mocked
         self._scripted = scripted
@@ -116,8 +117,8 @@ def quick(ask: Ask) -> Ask:
 
 
 @contextmanager
-def driven(folder: Path) -> Iterator[Traffic]:
-    """The daemons, and their upstreams. Two connections are too few for all clients: some have to wait."""
+def driven(folder: Path, *options: str) -> Iterator[Traffic]:
+    """The daemons, and their upstreams; ``options`` are of the daemon before the mock."""
     authority = certificates.make(authority=True)
     leaf = certificates.make("localhost", issuer=authority)
     key, certificate, trusted = folder / "key.pem", folder / "certificate.pem", folder / "authority.pem"
@@ -134,7 +135,7 @@ def driven(folder: Path) -> Iterator[Traffic]:
     with ExitStack() as stack:
         mock = stack.enter_context(Daemon(port=tls))
         upstream = stack.enter_context(OpenAIUpstream())
-        options = ("--upstream", f"https://localhost:{mock.port}/mock", "--ca-file", str(trusted))
-        mocked = stack.enter_context(Daemon(*options, "--limit", "pool_connections=2"))
+        to_mock = ("--upstream", f"https://localhost:{mock.port}/mock", "--ca-file", str(trusted))
+        mocked = stack.enter_context(Daemon(*to_mock, *options))
         scripted = stack.enter_context(Daemon("--upstream", upstream.url))
         yield Traffic(mocked, scripted, upstream)
