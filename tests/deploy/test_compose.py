@@ -85,6 +85,11 @@ def test_the_proxy_cannot_write_and_its_command_is_one_it_takes() -> None:
     assert SERVICES["proxy"]["read_only"] is True
 
 
+def test_prometheus_keeps_the_exemplars_that_panels_ask_for() -> None:
+    """Without the flag it drops them at each scrape, and says nothing."""
+    assert "--enable-feature=exemplar-storage" in SERVICES["prometheus"]["command"]
+
+
 def test_promtool_takes_the_configuration() -> None:
     """Prometheus starts with the file that compose mounts."""
     command = (require_tool("promtool"), "check", "config", str(PROMETHEUS))

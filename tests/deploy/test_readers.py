@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.deploy.contract import FAMILIES
 from tests.deploy.promql import ALERTS, rules
 from tests.deploy.readers import exported_name, families, readers, table
@@ -34,3 +36,25 @@ def test_every_alert_reads_a_family_or_the_target_itself() -> None:
     named = {alert for read in readers().values() for alert in read.alerts}
     others = {rule["alert"] for rule in rules(ALERTS)} - named
     assert others == {"OpenAIProxyTargetDown", "OpenAIProxyAbsent"}
+
+
+@pytest.mark.parametrize(
+    ("question", "wanted"),
+    [
+        (
+            "is it us or the provider",
+            {"http_requests", "openai_proxy_overhead_seconds", "openai_proxy_errors"},
+        ),
+        (
+            "which model",
+            {"http_requests", "openai_proxy_time_to_first_token_seconds", "openai_proxy_cost_usd"},
+        ),
+        ("how long to the first token", {"openai_proxy_time_to_first_token_seconds"}),
+        ("what did it cost", {"openai_proxy_cost_usd", "openai_proxy_unpriced_requests"}),
+        ("what was lost", {"openai_proxy_client_disconnects", "openai_proxy_usage_missing"}),
+    ],
+)
+def test_the_overview_answers(question: str, wanted: set[str]) -> None:
+    """Who is on call needs no second dashboard to know where to look."""
+    shown = {name for name, read in readers().items() if any(board == "overview" for board, _ in read.panels)}
+    assert wanted <= shown, question

@@ -227,7 +227,7 @@ def _clocks() -> list[Json]:
                 f"proxy's own, to which provider and model do not apply ({DURATION}, {ATTEMPT}, {OVERHEAD}).",
                 "s",
             ),
-            Query(quantile(0.95, DURATION, MODEL), "request"),
+            Query(quantile(0.95, DURATION, MODEL), "request", exemplar=True),
             Query(quantile(0.95, ATTEMPT, MODEL), "provider"),
             Query(quantile(0.95, OVERHEAD, JOB), "proxy"),
             colours=WHOSE,
