@@ -28,8 +28,8 @@ RESULTS: Final = {
     "timeout": "dark-orange",
     "connect_error": "semi-dark-orange",
     "tls_error": "light-orange",
-    "protocol_error": "dark-yellow",
-    "stream_error": "semi-dark-yellow",
+    "protocol_error": "purple",
+    "stream_error": "dark-yellow",
     "aborted": "blue",
 }
 

@@ -117,7 +117,7 @@ def _whose() -> list[Json]:
     return [
         stat(
             Text(
-                "Failed by the proxy",
+                "Proxy failed",
                 "Share of the requests that ended in an outcome proxy_*: a fault or a limit of ours "
                 f"({REQUESTS}).",
                 "percentunit",
@@ -128,7 +128,7 @@ def _whose() -> list[Json]:
         ),
         stat(
             Text(
-                "Failed by the provider",
+                "Provider failed",
                 f"Share of the requests that ended in an outcome upstream_* ({REQUESTS}).",
                 "percentunit",
             ),

@@ -146,12 +146,15 @@ def table(
     labels: Sequence[str],
     units: Mapping[str, str] | None = None,
     width: int = 12,
+    height: int = 8,
 ) -> Json:
     """A line for each set of ``labels``, a column for each query, over all the time that is shown.
 
     ``units`` are those of the columns, by the queries' legends; the rest have the panel's.
     """
-    panel = _panel("table", text, queries, (width, 8), {"custom": {"align": "auto"}}, {"showHeader": True})
+    panel = _panel(
+        "table", text, queries, (width, height), {"custom": {"align": "auto"}}, {"showHeader": True}
+    )
     for target in panel["targets"]:
         target |= {"format": "table", "instant": True, "range": False}
     value = "Value #{}" if len(queries) > 1 else "Value"

@@ -41,17 +41,14 @@ def _numbers() -> list[Json]:
             Text("Instances up", "Targets that answered the latest scrape (up).", "none"),
             total(select("up", INSTANCE)),
             steps=(("red", None), ("green", 1)),
-            width=4,
         ),
         stat(
             Text("Up since", "The youngest instance (process_start_time_seconds).", "s"),
             f"time() - max({started})",
-            width=4,
         ),
         stat(
             Text("Client connections", "Open now (openai_proxy_client_connections).", "none"),
             total(select("openai_proxy_client_connections", INSTANCE)),
-            width=4,
         ),
         stat(
             Text(
@@ -61,7 +58,6 @@ def _numbers() -> list[Json]:
             ),
             f"max({select('process_open_fds', INSTANCE)} / {select('process_max_fds', INSTANCE)})",
             steps=(("green", None), ("orange", 0.5), ("red", 0.8)),
-            width=4,
         ),
         stat(
             Text(
@@ -73,7 +69,6 @@ def _numbers() -> list[Json]:
             steps=(("green", None), ("orange", 0.5)),
             decimals=0,
             instant=True,
-            width=4,
         ),
         table(
             Text("Versions", "One line for each build that runs (openai_proxy_build_info).", "short"),
@@ -83,7 +78,8 @@ def _numbers() -> list[Json]:
                 "instances",
             ),
             labels=("version", "python_version", "twisted_version"),
-            width=4,
+            width=9,
+            height=4,
         ),
     ]
 
@@ -177,33 +173,32 @@ def _resources() -> list[Json]:
 
 
 def _observation() -> list[Json]:
+    recorded = "gen_ai_.+|scrape_.+|ALERTS.*|.+:.+"
     return [
         lines(
             Text("Scrape duration", "What Prometheus waited for /metrics (scrape_duration_seconds).", "s"),
             _each("scrape_duration_seconds"),
-            width=6,
+            width=8,
         ),
         lines(
             Text("Series", "In one scrape; refused above 20000 (scrape_samples_scraped).", "none"),
             _each("scrape_samples_scraped"),
-            width=6,
-        ),
-        table(
-            Text("Largest families", "Series by name, of all that an instance exports.", "short"),
-            Query(f'topk(15, count by (__name__) ({{{INSTANCE},__name__!=""}}))', "series"),
-            labels=("__name__",),
-            width=6,
+            width=8,
         ),
         lines(
             Text("Log messages", "By level (openai_proxy_log_messages_total).", "ops"),
             Query(total(rate("openai_proxy_log_messages_total", INSTANCE), "level"), "{{level}}"),
             colours=LEVELS,
             stacked=True,
-            width=6,
+            width=8,
+        ),
+        table(
+            Text("Largest families", "Series by name, of all that the instances export.", "short"),
+            Query(f'topk(15, count by (__name__) ({{{INSTANCE},__name__!~"{recorded}"}}))', "series"),
+            labels=("__name__",),
         ),
         lines(
             Text("Label overflow by family", f"Label sets that were counted as other ({OVERFLOW}).", "ops"),
             Query(total(rate(OVERFLOW, INSTANCE), "metric"), "{{metric}}"),
-            width=24,
         ),
     ]
