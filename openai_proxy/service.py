@@ -22,8 +22,13 @@ from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
 from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.target import Target
+from openai_proxy.observe.access_log import AccessLog
+from openai_proxy.observe.line_writer import LineWriter
+from openai_proxy.observe.log_file import LogFile
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.model import ModelNames
+from openai_proxy.observe.record import Sink
+from openai_proxy.observe.sinks import Sinks
 from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.provider import Provider
@@ -64,11 +69,13 @@ class ProxyService(MultiService):
         self.reactor = reactor
         self.metrics = Metrics(new_registry())
         self.metrics.watch(reactor)
-        self.site = ProxySite(reactor, settings.limits, self.metrics)
+        self.access_log: LineWriter | None = None
+        sink = self._sink()
+        self.site = ProxySite(reactor, settings.limits, sink)
         prices = Prices.load(settings.observation.prices_file)
         self.context = ExchangeContext(
             reactor,
-            self.metrics,
+            sink,
             self.site.held_bodies,
             settings.limits,
             ModelNames(prices.known_name),
@@ -80,6 +87,14 @@ class ProxyService(MultiService):
             {**self._routes(), b"metrics": MetricsResource(YieldingRegistry(self.metrics.registry))}
         )
         self.port: IListeningPort | None = None
+
+    def _sink(self) -> Sink:
+        settings, reactor = self.settings, self.reactor
+        if settings.access_log is None:
+            return self.metrics
+        self.access_log = LineWriter(LogFile(settings.access_log), reactor, reactor.callFromThread)
+        lines = AccessLog(self.access_log.line, reactor.seconds, settings.access_log_sample)
+        return Sinks((self.metrics, lines))
 
     def _routes(self) -> dict[bytes, IResource]:
         openai = self._target("openai", self.settings.upstream.encode("ascii"), self.agent)
@@ -117,6 +132,17 @@ class ProxyService(MultiService):
             print(f"openai_proxy: --port {self.settings.listen}: {reason}", file=sys.__stderr__, flush=True)
             raise SystemExit(1)
 
+    def startService(self) -> None:
+        """Open the access log, as the user that will write it; one that cannot be opened ends the daemon."""
+        if self.access_log is not None:
+            try:
+                self.access_log.start()
+            except OSError as error:
+                reason, path = reason_of(error), self.settings.access_log
+                print(f"openai_proxy: --access-log {path}: {reason}", file=sys.__stderr__, flush=True)
+                raise SystemExit(1) from None
+        super().startService()
+
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
         scheme = "https" if self.settings.listen.startswith("ssl:") else "http"
@@ -132,6 +158,9 @@ class ProxyService(MultiService):
         # sockets, and an answer without a length would seem to have ended.
         await deferLater(self.reactor, 0)
         await self.agent.close()
+        if self.access_log is not None:
+            # Last: what was cut off just now has its lines too.
+            await self.access_log.stop()
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, then cut what is left."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from twisted.python import log, usage
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Observation, Settings, Timeouts, with_limit
+from openai_proxy.observe.log_file import STDOUT
 from openai_proxy.wire.agent import check_uri
 
 _log = Logger()
@@ -64,6 +66,20 @@ def seconds(value: str) -> float:
     return number
 
 
+def positive(value: str) -> int:
+    """A whole number above 0."""
+    if not (value.isascii() and value.isdecimal() and int(value) > 0):
+        raise ValueError(f"{value!r} is not a whole number above 0")
+    return int(value)
+
+
+def log_path(path: str | None) -> str | None:
+    """A file's absolute path (twistd may change the folder), or ``-``."""
+    if path == "":
+        raise ValueError("a file, or - for stdout, is wanted")
+    return path if path in (None, STDOUT) else os.path.abspath(path)
+
+
 class Options(usage.Options):
     """The options of ``twistd openaiproxy``."""
 
@@ -80,6 +96,8 @@ class Options(usage.Options):
         ["head-timeout", None, "600", "Seconds to wait for an answer's head."],
         ["idle-timeout", None, "600", "Seconds between two pieces of an answer."],
         ["prices", None, None, "File of prices (.json or .toml) over the package's own."],
+        ["access-log", None, None, "File for one line of JSON an exchange; - is stdout."],
+        ["access-log-sample", None, "1", "Of exchanges that are ok, only one of so many has a line."],
     ]
     optFlags = [  # noqa: RUF012
         ["no-mock", None, "Serve no /mock/v1."],
@@ -114,6 +132,8 @@ class Options(usage.Options):
             upstream=self._checked("upstream", upstream_url),
             ca_file=self["ca-file"],
             mock=not self["no-mock"],
+            access_log=self._checked("access-log", log_path),
+            access_log_sample=self._checked("access-log-sample", positive),
             timeouts=Timeouts(
                 connect_seconds=self._checked("connect-timeout", seconds),
                 head_seconds=self._checked("head-timeout", seconds),

@@ -72,6 +72,10 @@ class Settings:
     upstream: str = "https://api.openai.com"
     ca_file: str | None = None
     mock: bool = True
+    access_log: str | None = None
+    """An absolute path, or ``-`` for stdout; None: there is none."""
+    access_log_sample: int = 1
+    """One of so many exchanges that were ok has a line."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     pool: PoolLimits = field(default_factory=PoolLimits)

@@ -34,3 +34,8 @@ def outcome_of_status(status: int) -> Outcome:
     if status == 429:
         return Outcome.UPSTREAM_RATE_LIMITED
     return Outcome.CLIENT_ERROR if status < 500 else Outcome.UPSTREAM_ERROR
+
+
+def outcome_of_refusal(status: int) -> Outcome:
+    """The outcome of a request that was answered here before it was an exchange."""
+    return Outcome.CLIENT_ERROR if status < 500 or status in (501, 505) else Outcome.PROXY_ERROR
