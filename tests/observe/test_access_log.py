@@ -1,0 +1,218 @@
+"""What stands in a line, and which exchanges have one."""
+
+from __future__ import annotations
+
+import json
+import re
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openai_proxy.observe.access_log import AccessLog, Line
+from openai_proxy.observe.outcome import Outcome
+from openai_proxy.observe.record import (
+    Attempt,
+    AttemptResult,
+    DisconnectPhase,
+    Error,
+    ErrorSource,
+    Generation,
+    Record,
+)
+from openai_proxy.observe.usage import Usage, UsageMissing
+from openai_proxy.wire.response import Timings
+
+NOW = 1_767_225_599.9996
+LEAST = Record(
+    provider="openai",
+    endpoint="chat_completions",
+    model="gpt-4o",
+    status=200,
+    outcome=Outcome.OK,
+    duration_seconds=1.0,
+    received_bytes=3,
+    sent_bytes=4,
+)
+NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+def written(*records: Record, one_in: int = 1, now: float = NOW) -> list[dict[str, Any]]:
+    """The lines of some records."""
+    lines: list[bytes] = []
+    log = AccessLog(lines.append, lambda: now, one_in, Random(7))
+    for record in records:
+        log.exchange_began(record.endpoint)
+        log.answer_began(record.provider, record.model, [(b"Set-Cookie", b"secret")], record.is_stream)
+        log.exchange_ended(record)
+    assert all(line.count(b"\n") == 1 and line.endswith(b"}\n") for line in lines)
+    return [json.loads(line) for line in lines]
+
+
+def line_of(**changes: Any) -> dict[str, Any]:
+    """The line of a record that differs from the least one."""
+    (line,) = written(msgspec.structs.replace(LEAST, **changes))
+    return line
+
+
+def test_a_line_has_all_that_a_record_knows() -> None:
+    """Every member, under its name, in its unit."""
+    attempts = (
+        Attempt("openai", AttemptResult.HTTP_5XX, 0.5, Timings(repeated=True)),
+        Attempt("openai", AttemptResult.OK, 0.7, Timings(reused=True)),
+    )
+    generation = Generation(
+        model="gpt-4o-mini",
+        usage=Usage(
+            input_tokens=10, cached_input_tokens=4, cache_write_tokens=2, output_tokens=7, reasoning_tokens=3
+        ),
+        cost_picodollars=1_234_500_000,
+        first_token_seconds=0.3,
+        first_visible_seconds=0.4000004,
+    )
+    assert line_of(
+        route="/v1",
+        method=b"POST",
+        request_id=b"req_1",
+        duration_seconds=1.23456789,
+        first_byte_seconds=0.25,
+        overhead_seconds=0.00012345,
+        is_stream=True,
+        attempts=attempts,
+        generation=generation,
+    ) == {
+        "time": "2025-12-31T23:59:59.999Z",
+        "weight": 1,
+        "request_id": "req_1",
+        "route": "/v1",
+        "provider": "openai",
+        "endpoint": "chat_completions",
+        "model": "gpt-4o",
+        "answer_model": "gpt-4o-mini",
+        "method": "POST",
+        "status": 200,
+        "outcome": "ok",
+        "phase": None,
+        "is_stream": True,
+        "duration_seconds": 1.234568,
+        "first_byte_seconds": 0.25,
+        "first_token_seconds": 0.3,
+        "first_visible_seconds": 0.4,
+        "overhead_seconds": 0.000123,
+        "received_bytes": 3,
+        "sent_bytes": 4,
+        "input_tokens": 10,
+        "cached_input_tokens": 4,
+        "cache_write_tokens": 2,
+        "output_tokens": 7,
+        "reasoning_tokens": 3,
+        "usage_missing": None,
+        "cost_microdollars": 1235,
+        "retries": 2,
+        "attempt_results": ["http_5xx", "ok"],
+        "connection_reused": True,
+        "error_source": None,
+        "error_type": None,
+        "error_code": None,
+    }
+
+
+def test_what_is_not_known_is_null() -> None:
+    """Not 0, which would be a number that somebody adds up; and every member is there."""
+    line = line_of()
+    assert list(line) == list(Line.__struct_fields__)
+    known = {name for name, value in line.items() if value is not None}
+    assert known == {
+        "time", "weight", "provider", "endpoint", "model", "status", "outcome", "is_stream",
+        "duration_seconds", "received_bytes", "sent_bytes", "retries", "attempt_results",
+    }  # fmt: skip
+    assert (line["retries"], line["attempt_results"]) == (0, [])
+
+
+def test_a_failure_says_who_and_why() -> None:
+    """The phase, the missing usage's reason and the error's names."""
+    line = line_of(
+        outcome=Outcome.CLIENT_DISCONNECT,
+        phase=DisconnectPhase.MID_STREAM,
+        generation=Generation(model="other", usage_missing=UsageMissing.DISCONNECT),
+        error=Error(ErrorSource.UPSTREAM, "server_error", "model_overloaded"),
+        attempts=(Attempt("openai", AttemptResult.ABORTED, 1.0),),
+    )
+    assert (line["phase"], line["usage_missing"], line["answer_model"]) == (
+        "mid_stream",
+        "disconnect",
+        "other",
+    )
+    assert line["error_source"] == "upstream"
+    assert (line["error_type"], line["error_code"]) == ("server_error", "model_overloaded")
+    assert (line["connection_reused"], line["input_tokens"], line["cost_microdollars"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("picodollars", "microdollars"), [(0, 0), (499_999, 0), (500_000, 1), (1_499_999, 1), (1_500_000, 2)]
+)
+def test_cost_is_rounded_half_up(picodollars: int, microdollars: int) -> None:
+    """To whole micro-dollars."""
+    line = line_of(generation=Generation(model="gpt-4o", cost_picodollars=picodollars))
+    assert line["cost_microdollars"] == microdollars
+
+
+@given(st.text(), st.text(), st.binary(), st.binary())
+def test_no_text_of_others_is_repeated(kind: str, code: str, request_id: bytes, method: bytes) -> None:
+    """What upstreams and clients write is a name, or ``other``; it never breaks the line."""
+    line = line_of(error=Error(ErrorSource.UPSTREAM, kind, code), request_id=request_id, method=method)
+    assert line["error_type"] == (kind if NAME.fullmatch(kind) else "other")
+    assert line["error_code"] == (code if NAME.fullmatch(code) else "other")
+    assert line["request_id"] is None or re.fullmatch(r"[A-Za-z0-9_.:-]{1,128}", line["request_id"])
+    assert line["method"] is None or re.fullmatch(r"[A-Z]+|other", line["method"])
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a\n", "a" * 65, "sk-\u00e9", '"', "a/b"])
+def test_a_text_that_is_no_name_is_other(text: str) -> None:
+    """Blanks, ends of lines, quotes and long texts."""
+    assert line_of(error=Error(ErrorSource.UPSTREAM, text))["error_type"] == "other"
+
+
+def test_a_refused_request_has_a_line() -> None:
+    """With what is known of it: status, time, and whose fault it was."""
+    lines: list[bytes] = []
+    log = AccessLog(lines.append, lambda: NOW, one_in=1000)
+    for status in (400, 404, 501, 503):
+        log.request_refused(status, 0.0000124)
+    said = [json.loads(line) for line in lines]
+    assert [(one["status"], one["outcome"]) for one in said] == [
+        (400, "client_error"),
+        (404, "client_error"),
+        (501, "client_error"),
+        (503, "proxy_error"),
+    ]
+    for one in said:
+        assert list(one) == list(Line.__struct_fields__)
+        assert (one["provider"], one["endpoint"], one["model"]) == ("none", "other", "none")
+        assert (one["weight"], one["duration_seconds"], one["error_source"]) == (1, 0.000012, "client")
+        assert (one["request_id"], one["sent_bytes"]) == (None, None)
+
+
+def test_a_sample_has_every_failure_and_some_of_the_rest() -> None:
+    """The weights add up to about what there was; a failure weighs 1."""
+    failed = msgspec.structs.replace(LEAST, outcome=Outcome.UPSTREAM_ERROR)
+    lines = written(*[LEAST, failed] * 2000, one_in=10)
+    good = [line for line in lines if line["outcome"] == "ok"]
+    assert len(lines) - len(good) == 2000
+    assert {line["weight"] for line in lines if line["outcome"] != "ok"} == {1}
+    assert {line["weight"] for line in good} == {10}
+    assert 150 < len(good) < 250
+
+
+def test_the_time_is_utc_in_milliseconds() -> None:
+    """Also where a second begins, and where one ends."""
+    assert written(LEAST, now=0.0)[0]["time"] == "1970-01-01T00:00:00.000Z"
+    assert written(LEAST, now=1_709_164_800.0625)[0]["time"] == "2024-02-29T00:00:00.062Z"
+
+
+def test_a_bad_exchange_wants_its_id() -> None:
+    """Records come with the ids that their clients were sent."""
+    assert AccessLog.wants_ids
