@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
 from openai_proxy.config.settings import LIMIT_FIELDS, Settings
+from openai_proxy.observe.access_log import Line
 from openai_proxy.observe.endpoint import _BY_PREFIX, ENDPOINTS, OTHER
 from openai_proxy.observe.metrics import DURATION_BUCKETS_SECONDS, Metrics, new_registry
 from openai_proxy.observe.model import KNOWN, NONE
 from openai_proxy.observe.outcome import Outcome
+from openai_proxy.observe.record import AttemptResult, DisconnectPhase, ErrorSource
+from openai_proxy.observe.usage import UsageMissing
 from openai_proxy.providers.mock.knobs import MAX_CHUNKS, MAX_DELAY_MS, Fault
 from openai_proxy.relay.failures import _BY_ERROR, HELD_BODIES_FULL, PROXY_FAILED
 from openai_proxy.tap import Options
@@ -166,6 +170,24 @@ def test_metrics_has_every_value_of_the_closed_labels() -> None:
     models = section("docs/metrics.md", "## model").rpartition("\n\n`")[2]
     assert sorted(quoted("`" + models)) == sorted(KNOWN)
     assert {OTHER, NONE} <= set(quoted(section("docs/metrics.md", "## model")))
+
+
+def test_access_log_has_every_member() -> None:
+    """In their order, with their types and every value of the closed ones."""
+    table = rows(section("docs/access-log.md", "## Members"))
+    assert [quoted(name)[0] for name, _, _ in table] == list(Line.__struct_fields__)
+    kinds = {"str": "string", "int": "number", "float": "number", "bool": "boolean", "Sequence": "array"}
+    closed: dict[str, type[StrEnum]] = {
+        "phase": DisconnectPhase,
+        "usage_missing": UsageMissing,
+        "attempt_results": AttemptResult,
+        "error_source": ErrorSource,
+    }
+    for name, kind, text in table:
+        annotation = re.split(r"[ \[]", Line.__annotations__[quoted(name)[0]])[0]
+        assert kind == kinds.get(annotation, "string"), name
+        if values := closed.get(quoted(name)[0]):
+            assert quoted(text) == list(values), name
 
 
 def test_behaviour_has_every_error_of_ours() -> None:
