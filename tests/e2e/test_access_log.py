@@ -73,6 +73,38 @@ def test_there_is_a_line_for_each_request(path: Path) -> None:
     assert daemon.output.count("access log") == 0
 
 
+def test_a_line_has_the_id_and_the_tokens_that_its_client_was_sent(path: Path) -> None:
+    """A user who complains of an id can be helped, and a bill can be added up."""
+    with Daemon("--access-log", str(path)) as daemon:
+        good = daemon.ask("POST", CHAT, "Content-Type: application/json", body=ASKED)
+        bad = daemon.ask("POST", CHAT, "Content-Type: application/json", "x-mock-status: 429", body=ASKED)
+        assert daemon.stop() == 0
+    usage, error = json.loads(good.body)["usage"], json.loads(bad.body)["error"]
+    first, second = lines_of(path)
+    assert [first["request_id"].encode(), second["request_id"].encode()] == [
+        good.get("x-request-id"),
+        bad.get("x-request-id"),
+    ]
+    assert (first["input_tokens"], first["output_tokens"]) == (
+        usage["prompt_tokens"],
+        usage["completion_tokens"],
+    )
+    assert first["cost_microdollars"] > 0
+    assert 0 < first["first_byte_seconds"] <= first["duration_seconds"]
+    assert (first["route"], first["method"], first["attempt_results"]) == ("/mock", "POST", ["ok"])
+    assert (second["error_source"], second["error_type"]) == ("upstream", error["type"])
+    assert (second["input_tokens"], second["attempt_results"]) == (None, ["http_429"])
+
+
+def test_requests_of_those_who_watch_have_no_line(path: Path) -> None:
+    """A scrape every few seconds is no exchange."""
+    with Daemon("--access-log", str(path)) as daemon:
+        for target in ("/metrics", "/healthz", "/readyz", "/"):
+            assert daemon.ask("GET", target).status == 200
+        assert daemon.stop() == 0
+    assert lines_of(path) == []
+
+
 def test_a_sample_has_every_failure(path: Path) -> None:
     """Of 50 good ones at one in a million there is most likely none; of 5 failed ones all are there."""
     with Daemon("--access-log", str(path), "--access-log-sample", "1000000000000") as daemon:
