@@ -59,6 +59,12 @@ class Ask:
         return self.body.get("stream") is True
 
     @property
+    def service_tier(self) -> str:
+        """The tier that is given: the one that was asked for, if it costs another price."""
+        tier = self.body.get("service_tier")
+        return tier if tier in ("flex", "priority") else "default"
+
+    @property
     def include_usage(self) -> bool:
         options = self.body.get("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True
@@ -104,20 +110,30 @@ def parse_ask(path: str, raw: bytes, chunks: int | None = None) -> Ask:
         body = msgspec.json.decode(raw)
         if not isinstance(body, dict):
             raise Refused(400, _NOT_JSON)
-        text = {name: value for name, value in body.items() if name not in _TRANSPORT}
-        digest = msgspec.json.encode(text, order="deterministic")
+        return ask_of(path, body, chunks)
     except (ValueError, RecursionError):
         # ValueError is what msgspec raises for bad syntax and bad UTF-8 alike.
         raise Refused(400, _NOT_JSON) from None
+
+
+def ask_of(path: str, body: dict[str, Any], chunks: int | None = None) -> Ask:
+    """The request to ``path`` that says ``body``. Raises :class:`Refused`, for depth RecursionError."""
+    text = {name: value for name, value in body.items() if name not in _TRANSPORT}
+    digest = msgspec.json.encode(text, order="deterministic")
     seed = blake2b(digest, digest_size=16, person=path.encode()[-16:]).digest()
-    return Ask(body, _model(body), seed, chunks)
+    return Ask(body, _model(body, _DEFAULT_MODELS.get(path)), seed, chunks)
 
 
 _TRANSPORT = frozenset({"stream", "stream_options"})
 
+_DEFAULT_MODELS = {"/v1/moderations": "omni-moderation-latest", "/v1/images/generations": "dall-e-2"}
+"""Where a request need not name one."""
 
-def _model(body: dict[str, Any]) -> str:
+
+def _model(body: dict[str, Any], default: str | None) -> str:
     model = body.get("model")
+    if model is None:
+        model = default
     if model is None or model == "":
         raise Refused(400, "you must provide a model parameter")
     if not isinstance(model, str):

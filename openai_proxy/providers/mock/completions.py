@@ -12,6 +12,7 @@ import msgspec
 from openai_proxy.providers.mock.ask import Ask
 from openai_proxy.providers.mock.body import CREATED, Content, Events
 from openai_proxy.providers.mock.text import token_count, words
+from openai_proxy.providers.mock.usage import cached_tokens, reasoned
 
 MAX_CHOICES = 128
 _FINGERPRINT = "fp_mock000000"
@@ -43,7 +44,7 @@ _LEGACY = _Form("cmpl-", b"text_completion", None, b'"text":"', b'"', b'"text":"
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is to be said: ``choices`` texts of ``count`` words each."""
+    """What is to be said: ``choices`` texts of ``count`` words each, after ``reasoning`` unseen ones."""
 
     ask: Ask
     form: _Form
@@ -51,6 +52,8 @@ class _Plan:
     count: int
     whole: bool
     prompt_tokens: int
+    cached_tokens: int = 0
+    reasoning: int = 0
 
     @property
     def id(self) -> str:
@@ -62,7 +65,11 @@ class _Plan:
 
     @property
     def total_tokens(self) -> int:
-        return self.prompt_tokens + self.choices * self.count
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def completion_tokens(self) -> int:
+        return self.choices * (self.reasoning + self.count)
 
     def words(self, choice: int) -> Iterator[bytes]:
         return words(self.ask.seed, choice, self.count, self.whole)
@@ -70,11 +77,11 @@ class _Plan:
     def usage(self) -> dict[str, Any]:
         return {
             "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.choices * self.count,
+            "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens, "audio_tokens": 0},
             "completion_tokens_details": {
-                "reasoning_tokens": 0,
+                "reasoning_tokens": self.choices * self.reasoning,
                 "audio_tokens": 0,
                 "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0,
@@ -89,7 +96,10 @@ def chat(ask: Ask) -> Content:
     if limit is None:
         limit = ask.integer("max_tokens", 1)
     choices = ask.integer("n", 1, MAX_CHOICES) or 1
-    plan = _Plan(ask, _CHAT, choices, *ask.deltas(limit, choices), token_count(messages))
+    prompt_tokens = token_count(messages)
+    cached = cached_tokens(ask.seed, prompt_tokens)
+    reasoning, left = reasoned(ask.model, ask.seed, limit)
+    plan = _Plan(ask, _CHAT, choices, *ask.deltas(left, choices), prompt_tokens, cached, reasoning)
     return _events(plan) if ask.stream else _whole(plan, "chat.completion", _message)
 
 
@@ -129,7 +139,7 @@ def _whole(plan: _Plan, object_: str, said: Any) -> Content:
         "model": plan.ask.model,
         "choices": choices,
         "usage": plan.usage(),
-        "service_tier": "default",
+        "service_tier": plan.ask.service_tier,
         "system_fingerprint": _FINGERPRINT,
     }
     return Content(msgspec.json.encode(answer), plan.total_tokens)
@@ -144,13 +154,14 @@ def _events(plan: _Plan) -> Content:
 def _chunks(plan: _Plan) -> Iterator[bytes]:
     form, indices = plan.form, range(plan.choices)
     head = (
-        b'data: {"id":"%b","object":"%b","created":%d,"model":%b,"service_tier":"default",'
+        b'data: {"id":"%b","object":"%b","created":%d,"model":%b,"service_tier":"%b",'
         b'"system_fingerprint":"%b","choices":['
     ) % (
         plan.id.encode(),
         form.chunk_object,
         CREATED,
         msgspec.json.encode(plan.ask.model),
+        plan.ask.service_tier.encode(),
         _FINGERPRINT.encode(),
     )
     end = b'],"usage":null}\n\n' if plan.ask.include_usage else b"]}\n\n"

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from openai_proxy.providers.mock.ask import Ask
-from openai_proxy.providers.mock.body import CREATED, Content, Events
+from openai_proxy.providers.mock.body import CREATED, Content, Events, named_event
 from openai_proxy.providers.mock.text import token_count, words
+from openai_proxy.providers.mock.usage import cached_tokens, reasoned
 
 _ECHOED: dict[str, Any] = {
     "background": False,
@@ -38,6 +39,7 @@ class _Plan:
     count: int
     whole: bool
     input_tokens: int
+    reasoning: int
 
     @property
     def item_id(self) -> str:
@@ -49,7 +51,11 @@ class _Plan:
 
     @property
     def total_tokens(self) -> int:
-        return self.input_tokens + self.count
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        return self.reasoning + self.count
 
     def words(self) -> Iterator[bytes]:
         return words(self.ask.seed, 0, self.count, self.whole)
@@ -60,9 +66,12 @@ class _Plan:
     def usage(self) -> dict[str, Any]:
         return {
             "input_tokens": self.input_tokens,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": self.count,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "input_tokens_details": {
+                "cached_tokens": cached_tokens(self.ask.seed, self.input_tokens),
+                "cache_write_tokens": 0,
+            },
+            "output_tokens": self.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": self.reasoning},
             "total_tokens": self.total_tokens,
         }
 
@@ -72,7 +81,8 @@ def response(ask: Ask) -> Content:
     input_tokens = sum(
         token_count(ask.body[name]) for name in ("instructions", "input") if ask.body.get(name) is not None
     )
-    plan = _Plan(ask, *ask.deltas(ask.integer("max_output_tokens", 1)), input_tokens)
+    reasoning, left = reasoned(ask.model, ask.seed, ask.integer("max_output_tokens", 1))
+    plan = _Plan(ask, *ask.deltas(left), input_tokens, reasoning)
     if ask.stream:
         return Content(Events(_events(plan), plan.count + _EVENTS_BESIDE_DELTAS), plan.total_tokens)
     return Content(msgspec.json.encode(_ended(plan, plan.text())), plan.total_tokens)
@@ -82,6 +92,7 @@ def _response(plan: _Plan, status: str, output: list[Any], usage: Any) -> dict[s
     body = plan.ask.body
     echoed = {name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()}
     incomplete = {"reason": "max_output_tokens"} if status == "incomplete" else None
+    tier = plan.ask.service_tier
     return {
         "id": "resp_" + plan.ask.seed.hex(),
         "object": "response",
@@ -92,7 +103,7 @@ def _response(plan: _Plan, status: str, output: list[Any], usage: Any) -> dict[s
         "model": plan.ask.model,
         "output": output,
         "reasoning": {"effort": None, "summary": None},
-        "service_tier": "default" if usage else "auto",
+        "service_tier": tier if usage or tier != "default" else "auto",
         "text": {"format": {"type": "text"}},
         "usage": usage,
         **echoed,
@@ -118,8 +129,7 @@ def _part(text: str) -> dict[str, Any]:
 
 
 def _event(kind: str, sequence_number: int, **members: Any) -> bytes:
-    data = msgspec.json.encode({"type": kind, "sequence_number": sequence_number, **members})
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
+    return named_event(kind, sequence_number=sequence_number, **members)
 
 
 def _events(plan: _Plan) -> Iterator[bytes]:
