@@ -106,6 +106,7 @@ def test_readme_has_every_knob_of_the_mock() -> None:
         "x-mock-chunks": [f"0 to {MAX_CHUNKS}"],
         "x-mock-status": ["200 to 599"],
         "x-mock-fault": [f"`{fault.value.decode()}`" for fault in Fault],
+        "x-mock-gzip": ["0 to 1"],
     }
     knobs = (ROOT / "openai_proxy/providers/mock/knobs.py").read_text()
     assert set(re.findall(r'"(x-mock-[a-z-]+)"', knobs)) == set(said)

@@ -134,6 +134,37 @@ def test_the_mock_answers_the_other_endpoints(mock: OpenAI) -> None:
     assert mock.models.retrieve("gpt-4o").id == "gpt-4o"
 
 
+def test_the_mock_answers_what_is_no_text(mock: OpenAI) -> None:
+    """Moderations, speech, a transcription whole and streamed, and an image: as the SDK asks for them."""
+    assert not mock.moderations.create(input="Say").results[0].flagged
+    assert mock.audio.speech.create(model="tts-1", voice="alloy", input="Say").read().startswith(b"\xff\xfb")
+    heard = mock.audio.transcriptions.create(model="whisper-1", file=("a.mp3", bytes(20_000)))
+    assert heard.usage is not None and heard.usage.type == "duration"
+    assert heard.usage.seconds == 2
+    with mock.audio.transcriptions.create(
+        model="gpt-4o-transcribe", file=("a.mp3", bytes(20_000)), stream=True
+    ) as events:
+        seen = list(events)
+    assert seen[-1].type == "transcript.text.done"
+    assert seen[-1].usage is not None and seen[-1].usage.input_tokens == 20
+    made = mock.images.generate(model="gpt-image-1", prompt="A cat", quality="low")
+    assert made.usage is not None and made.usage.output_tokens == 272
+
+
+def test_the_mock_answers_in_gzip(mock: OpenAI) -> None:
+    """The SDK accepts gzip, and gets the same text both ways."""
+    zipped = {"x-mock-gzip": "1"}
+    raw = mock.chat.completions.with_raw_response.create(
+        model="gpt-4o-mini", messages=MESSAGES, extra_headers=zipped
+    )
+    assert raw.headers["content-encoding"] == "gzip"
+    assert raw.parse() == ask(mock)
+    assert streamed(mock, zipped) == streamed(mock)
+    with mock.responses.create(model="gpt-4o", input="Say", stream=True, extra_headers=zipped) as events:
+        assert events.response.headers["content-encoding"] == "gzip"
+        assert [event.type for event in events][-1] == "response.completed"
+
+
 @pytest.mark.parametrize("status", CLASSES)
 def test_the_mock_fails_as_told(mock: OpenAI, status: int) -> None:
     """``x-mock-status`` becomes the SDK's class for the status."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -238,7 +239,7 @@ def test_gap() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("name", ["delay_ms", "chunk_ms", "chunks", "status", "fault"])
+@pytest.mark.parametrize("name", ["delay_ms", "chunk_ms", "chunks", "status", "fault", "gzip"])
 def test_bad_knob(name: str, stream: bool) -> None:
     """A knob with a bad value is a 400 that names the header."""
     clock, reader = Clock(), Reader()
@@ -319,6 +320,63 @@ def test_no_done(uri: bytes, closing: bytes) -> None:
 def test_faults_of_streams_only(fault: str) -> None:
     """A fault that only a stream can have leaves JSON as it is."""
     assert read(Clock(), fault=fault).body == read(Clock()).body
+
+
+def unpacked(pieces: list[bytes]) -> tuple[list[bytes], bool]:
+    """What each piece is once it is there, and whether the end came."""
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    return [unpacker.decompress(piece) for piece in pieces], unpacker.eof
+
+
+def packed(stream: bool, **knobs: str) -> tuple[Any, Reader]:
+    """The answer in gzip."""
+    clock, reader = Clock(), Reader()
+    names = {"gzip": "1", **knobs}
+    fields = [(b"x-mock-" + name.encode(), value.encode()) for name, value in names.items()]
+    body = Bytes(json.dumps({**ASKED, "stream": stream}).encode())
+    fired = MockAgent(clock).request(
+        b"POST", CHAT, Fields(raw=[(b"Accept-Encoding", b"gzip"), *fields]), body
+    )
+    clock.advance(0)
+    response = result_of(fired)
+    response.deliverBody(reader)
+    turns(clock)
+    assert response.headers.getRawHeaders("content-encoding") == ["gzip"]
+    return response, reader
+
+
+def test_gzip() -> None:
+    """x-mock-gzip: the same JSON in gzip, an error's too, as long as the head says."""
+    response, reader = packed(False)
+    assert unpacked(reader.pieces) == (read(Clock()).pieces, True)
+    assert response.length == len(reader.body)
+    assert response.headers.getRawHeaders("content-length") == [str(len(reader.body))]
+    response, reader = packed(False, status="429")
+    assert unpacked(reader.pieces) == (read(Clock(), status="429").pieces, True)
+
+
+def test_gzip_stream() -> None:
+    """Each event can be read when it is there, and the last brings the end."""
+    response, reader = packed(True)
+    assert response.length is UNKNOWN_LENGTH
+    assert unpacked(reader.pieces) == (read(Clock(), stream=True).pieces, True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "ended"), [("truncate", False), ("stall", False), ("error-in-stream", True), ("no-done", True)]
+)
+def test_gzip_with_a_fault(fault: str, ended: bool) -> None:
+    """A fault is that of the plain stream; where the end is clean, that of gzip is too."""
+    _, reader = packed(True, fault=fault)
+    plain = read(Clock(), stream=True, fault=fault)
+    assert unpacked(reader.pieces) == (plain.pieces, ended)
+    assert [end.type for end in reader.ends] == [end.type for end in plain.ends]
+
+
+def test_gzip_that_is_not_accepted() -> None:
+    """Without Accept-Encoding the answer is the plain one, to the byte."""
+    for stream in (False, True):
+        assert read(Clock(), stream=stream, gzip="1").pieces == read(Clock(), stream=stream).pieces
 
 
 def test_nothing_while_paused() -> None:

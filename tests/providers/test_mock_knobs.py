@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from openai_proxy.providers.mock.knobs import MAX_CHUNKS, MAX_DELAY_MS, BadKnob, Fault, Knobs, read_knobs
 
-NAMES = [b"x-mock-delay-ms", b"x-mock-chunk-ms", b"x-mock-chunks", b"x-mock-status", b"x-mock-fault"]
+NAMES = [
+    b"x-mock-delay-ms",
+    b"x-mock-chunk-ms",
+    b"x-mock-chunks",
+    b"x-mock-status",
+    b"x-mock-fault",
+    b"x-mock-gzip",
+]
 
 
 def test_none() -> None:
@@ -51,6 +58,8 @@ def test_faults(fault: str) -> None:
         ("x-mock-status", b"199"),
         ("x-mock-status", b"600"),
         ("x-mock-fault", b"fire"),
+        ("x-mock-gzip", b"2"),
+        ("x-mock-gzip", b"yes"),
     ],
 )
 def test_bad(name: str, value: bytes) -> None:
@@ -58,6 +67,31 @@ def test_bad(name: str, value: bytes) -> None:
     with pytest.raises(BadKnob, match=f"'{name}'") as caught:
         read_knobs([(name.encode(), value)])
     assert caught.value.name == name
+
+
+@pytest.mark.parametrize(
+    ("accepted", "allowed"),
+    [
+        ([], False),
+        ([b""], False),
+        ([b"identity, br"], False),
+        ([b"gzip"], True),
+        ([b"br", b" GZIP "], True),
+        ([b"br;q=1.0, gzip;q=0.5"], True),
+        ([b"gzip; q=0.001"], True),
+        ([b"gzip;q=0"], False),
+        ([b"gzip; Q=0.000, *"], False),
+        ([b"*"], True),
+        ([b"*;q=0"], False),
+        ([b"gzipped"], False),
+    ],
+)
+def test_gzip(accepted: list[bytes], allowed: bool) -> None:
+    """Only to who asks for it and says that it can be read."""
+    fields = [(b"Accept-Encoding", value) for value in accepted]
+    assert read_knobs([*fields, (b"x-mock-gzip", b"1")]).gzip is allowed
+    assert not read_knobs([*fields, (b"x-mock-gzip", b"0")]).gzip
+    assert not read_knobs(fields).gzip
 
 
 @settings(deadline=None)

@@ -90,7 +90,7 @@ class MockAgent:
 
     def _response(self, answered: Answer, knobs: Knobs) -> Response:
         body = answered.body
-        playback = Playback(self._clock, reel(body, knobs.fault), knobs.gap_seconds)
+        playback = Playback(self._clock, reel(body, knobs.fault, knobs.gzip), knobs.gap_seconds)
         return Response(
             answered.status,
             phrase_of(answered.status),

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from http import HTTPStatus
 
 from openai_proxy.providers.mock.ask import Ask, Refused, parse_ask
-from openai_proxy.providers.mock.body import SERVER_ERROR, Content, Events
+from openai_proxy.providers.mock.audio import speech, transcription
+from openai_proxy.providers.mock.body import JSON, SERVER_ERROR, Content, Events
 from openai_proxy.providers.mock.completions import chat, completion
 from openai_proxy.providers.mock.embeddings import embeddings
+from openai_proxy.providers.mock.form import parse_form
+from openai_proxy.providers.mock.images import image
 from openai_proxy.providers.mock.knobs import Knobs
+from openai_proxy.providers.mock.messages import message, message_error
 from openai_proxy.providers.mock.models import model, models
+from openai_proxy.providers.mock.moderations import moderation
 from openai_proxy.providers.mock.responses import response
 from openai_proxy.wire.errors import error_body
 from openai_proxy.wire.fields import Field
 
 MAX_BODY_BYTES = 32 << 20
 
+_MESSAGES = "/v1/messages"
+_TRANSCRIPTIONS = "/v1/audio/transcriptions"
 _POSTS: dict[str, Callable[[Ask], Content]] = {
     "/v1/chat/completions": chat,
     "/v1/completions": completion,
     "/v1/responses": response,
     "/v1/embeddings": embeddings,
+    "/v1/moderations": moderation,
+    "/v1/images/generations": image,
+    "/v1/audio/speech": speech,
+    _TRANSCRIPTIONS: transcription,
+    _MESSAGES: message,
 }
 _MODELS = "/v1/models"
+_GZIP = (b"Content-Encoding", b"gzip")
 _NO_BODY = frozenset({204, 205, 304})
 _TOKENS_A_MINUTE = 2_000_000
 _REQUESTS_A_MINUTE = 10_000
@@ -90,22 +104,33 @@ def answer(method: bytes, uri: bytes, raw: bytes, knobs: Knobs, size: int | None
         return refusal(refused, method, uri, raw, knobs)
     fields = _fields(status, method, uri, raw, knobs, content.tokens)
     if isinstance(content.body, Events) and status not in _NO_BODY:
+        if knobs.gzip:
+            fields.insert(0, _GZIP)
         fields.insert(0, (b"Content-Type", b"text/event-stream; charset=utf-8"))
         return Answer(status, fields, content.body)
-    return _json_answer(status, fields, method, b"" if isinstance(content.body, Events) else content.body)
+    body = b"" if isinstance(content.body, Events) else content.body
+    return _whole_answer(status, fields, method, body, knobs, content.media_type)
 
 
 def refusal(refused: Refused, method: bytes, uri: bytes, raw: bytes, knobs: Knobs) -> Answer:
     """The error answer that ``refused`` tells of."""
-    body = error_body(refused.message, refused.type, refused.code, refused.param)
+    if path_of(uri) == _MESSAGES:
+        body = message_error(refused.status, refused.message)
+    else:
+        body = error_body(refused.message, refused.type, refused.code, refused.param)
     fields = _fields(refused.status, method, uri, raw, knobs, 0)
-    return _json_answer(refused.status, fields, method, body)
+    return _whole_answer(refused.status, fields, method, body, knobs)
 
 
-def _json_answer(status: int, fields: list[Field], method: bytes, body: bytes) -> Answer:
+def _whole_answer(
+    status: int, fields: list[Field], method: bytes, body: bytes, knobs: Knobs, media_type: bytes = JSON
+) -> Answer:
     if status in _NO_BODY:
         return Answer(status, fields, b"")
-    fields[:0] = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
+    if knobs.gzip and media_type == JSON:
+        body = gzip.compress(body, mtime=0)
+        fields.insert(0, _GZIP)
+    fields[:0] = [(b"Content-Type", media_type), (b"Content-Length", b"%d" % len(body))]
     return Answer(status, fields, b"" if method == b"HEAD" else body)
 
 
@@ -115,7 +140,8 @@ def _content(method: bytes, path: str, raw: bytes, knobs: Knobs, size: int) -> C
         _allow(method, b"POST")
         if size > MAX_BODY_BYTES:
             raise _error_of(413)
-        return post(parse_ask(path, raw, knobs.chunks))
+        parse = parse_form if path == _TRANSCRIPTIONS else parse_ask
+        return post(parse(path, raw, knobs.chunks))
     if path == _MODELS:
         _allow(method, b"GET", b"HEAD")
         return models()
@@ -161,6 +187,9 @@ def _fields(status: int, method: bytes, uri: bytes, raw: bytes, knobs: Knobs, to
     ]
     if limited:
         fields.append((b"retry-after", b"1"))
+    if path_of(uri) == _MESSAGES:
+        # Anthropic's name of it.
+        fields.append((b"request-id", b"req_" + digest.encode()))
     if status == 405:
         allow = b"GET" if path_of(uri).startswith(_MODELS) else b"POST"
         fields.append((b"Allow", allow))

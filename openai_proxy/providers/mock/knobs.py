@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from openai_proxy.wire.fields import Field
+from openai_proxy.wire.fields import Field, values_of
 
 MAX_DELAY_MS = 600_000
 MAX_CHUNKS = 100_000
 
 _PREFIX = b"x-mock-"
 _NUMBER = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?")
+_REFUSED = re.compile(rb"q=0(?:\.0*)?")
 _WHOLE = re.compile(rb"[0-9]{1,6}")
 
 
@@ -52,6 +53,8 @@ class Knobs:
     """Content deltas of each choice; None leaves it to the text."""
     status: int | None = None
     fault: Fault | None = None
+    gzip: bool = False
+    """Compress JSON and streams: asked for, and something that the request's Accept-Encoding allows."""
 
 
 _DEFAULT = Knobs()
@@ -72,7 +75,18 @@ def read_knobs(fields: Sequence[Field]) -> Knobs:
         chunks=_whole(found, "x-mock-chunks", 0, MAX_CHUNKS),
         status=_whole(found, "x-mock-status", 200, 599),
         fault=_fault(found),
+        gzip=_whole(found, "x-mock-gzip", 0, 1) == 1 and _is_gzip_allowed(fields),
     )
+
+
+def _is_gzip_allowed(fields: Sequence[Field]) -> bool:
+    """Whether Accept-Encoding names gzip, or else ``*``, without a weight of 0 (RFC 9110 section 12.5.3)."""
+    weights: dict[bytes, bytes] = {}
+    for member in b",".join(values_of(fields, b"accept-encoding")).lower().split(b","):
+        coding, _, weight = member.partition(b";")
+        weights[coding.strip()] = weight.replace(b" ", b"")
+    weight = weights.get(b"gzip", weights.get(b"*", b"q=0"))
+    return not _REFUSED.fullmatch(weight)
 
 
 def _seconds(found: dict[bytes, bytes], name: str) -> float:
