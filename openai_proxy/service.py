@@ -25,8 +25,10 @@ from openai_proxy.exchange.target import Target
 from openai_proxy.observe.access_log import AccessLog
 from openai_proxy.observe.line_writer import LineWriter
 from openai_proxy.observe.log_file import LogFile
+from openai_proxy.observe.log_counter import LogCounter
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.model import ModelNames
+from openai_proxy.observe.reactor_watch import ReactorWatch
 from openai_proxy.observe.record import Sink
 from openai_proxy.observe.sinks import Sinks
 from openai_proxy.observe.yielding_registry import YieldingRegistry
@@ -68,7 +70,8 @@ class ProxyService(MultiService):
         self.settings = settings
         self.reactor = reactor
         self.metrics = Metrics(new_registry())
-        self.metrics.watch(reactor)
+        self._reactor_watch = ReactorWatch(reactor, self.metrics)
+        self._log_counter = LogCounter(self.metrics)
         self.access_log: LineWriter | None = None
         sink = self._sink()
         self.site = ProxySite(reactor, settings.limits, sink)
@@ -113,6 +116,7 @@ class ProxyService(MultiService):
         return routes
 
     def _target(self, name: str, base_url: bytes, agent: IAgent, **more: Any) -> Target:
+        self.metrics.expect(name)
         observation = self.settings.observation
         provider = Provider(
             name, base_url, observes=observation.answers, includes_usage=observation.include_usage, **more
@@ -142,6 +146,8 @@ class ProxyService(MultiService):
                 print(f"openai_proxy: --access-log {path}: {reason}", file=sys.__stderr__, flush=True)
                 raise SystemExit(1) from None
         super().startService()
+        self._log_counter.start()
+        self._reactor_watch.start()
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
@@ -165,4 +171,6 @@ class ProxyService(MultiService):
     def stopService(self) -> Deferred[None]:
         """Stop listening, then cut what is left."""
         super().stopService()
+        self._reactor_watch.stop()
+        self._log_counter.stop()
         return Deferred.fromCoroutine(self._close())

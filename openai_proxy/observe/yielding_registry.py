@@ -34,25 +34,50 @@ class YieldingRegistry(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each family once. The samples of a family must be read before the next is asked for."""
+        paused = _Pauses(self._pause)
         for collector in list(self._registry._collector_to_names):
-            if isinstance(collector, MetricWrapperBase):
-                (metric,) = collector.describe()
+            for metric in self._metrics(collector):
                 # The encoders only iterate over the samples: an iterator that makes each when it
                 # is wanted does for a list, and never makes thousands of them in one go.
-                metric.samples = self._samples(collector)  # type: ignore[assignment]
+                metric.samples = paused.after(metric.samples)  # type: ignore[assignment]
                 yield metric
-            else:
-                yield from collector.collect()
 
     def restricted_registry(self, names: Iterable[str]) -> Collector:
         """For ``?name[]=``: only the samples with these names."""
         return _Restricted(self, frozenset(names))
 
-    def _samples(self, family: MetricWrapperBase) -> Iterator[Sample]:
-        # `_samples` is what `collect` makes its list of.
-        for number, sample in enumerate(family._samples(), 1):
-            yield sample._replace(name=family._name + sample.name)
-            if number % PORTION_SAMPLES == 0:
+    @staticmethod
+    def _metrics(collector: Collector) -> Iterable[Metric]:
+        """What ``collector`` collects; where it can be, with samples that are made one by one."""
+        if not isinstance(collector, MetricWrapperBase):
+            # Ours do so by themselves, and others are small.
+            return collector.collect()
+        (metric,) = collector.describe()
+        metric.samples = _samples(collector)  # type: ignore[assignment]
+        return (metric,)
+
+
+def _samples(family: MetricWrapperBase) -> Iterator[Sample]:
+    # `_samples` is what `collect` makes its list of.
+    for sample in family._samples():
+        yield sample._replace(name=family._name + sample.name)
+
+
+class _Pauses:
+    """Counts through all families: most are smaller than a portion."""
+
+    def __init__(self, pause: Callable[[float], object]) -> None:
+        self._pause = pause
+        self._rendered = 0
+
+    def after(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        # The family's own two lines take as long as a sample.
+        self._rendered += 1
+        for sample in samples:
+            yield sample
+            self._rendered += 1
+            if self._rendered >= PORTION_SAMPLES:
+                self._rendered = 0
                 self._pause(PAUSE_SECONDS)
 
 
