@@ -55,6 +55,7 @@ class ErrorMetrics:
             "openai_proxy_errors",
             "Errors that clients were told, or that were in their answers.",
             ("provider", "source", "type", "code"),
+            cap=500,
         )
 
     def told(self, provider: str, error: Error) -> None:

@@ -22,9 +22,10 @@ from prometheus_client.utils import floatToGoString
 from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.model import OTHER
 
-COUNTER_CAP: Final = 500
+COUNTER_CAP: Final = 200
 HISTOGRAM_CAP: Final = 100
-"""Children of a family unless it says otherwise: a histogram's are some twenty samples each."""
+"""Children of a family unless it says otherwise: three providers with thirty models each have a place. A
+histogram's child is some twenty samples."""
 
 EXEMPLAR_LABEL: Final = "request_id"
 EXEMPLAR_ID_CHARACTERS: Final = 128 - len(EXEMPLAR_LABEL)

@@ -166,21 +166,23 @@ class HttpMetrics:
     def _add_families(self, families: Families) -> None:
         of_endpoint = ("endpoint",)
         self.request_bytes = families.counter(
-            "http_request_body_bytes", "Bytes of the bodies that clients sent.", of_endpoint
+            "http_request_body_bytes", "Bytes of the bodies that clients sent.", of_endpoint, cap=20
         )
         self.response_bytes = families.counter(
-            "http_response_body_bytes", "Bytes of the bodies that clients were sent.", of_endpoint
+            "http_response_body_bytes", "Bytes of the bodies that clients were sent.", of_endpoint, cap=20
         )
         self.overhead_seconds = families.histogram(
             "openai_proxy_overhead_seconds",
             "Our own share of a request, without the waits for upstream and client.",
             of_endpoint,
             OVER,
+            cap=20,
         )
         self.disconnects = families.counter(
             "openai_proxy_client_disconnects",
             "Clients that left before they had their answer.",
             ("endpoint", "phase"),
+            cap=60,
         )
         families.gauge(
             "openai_proxy_streams_open",

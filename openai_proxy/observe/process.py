@@ -48,6 +48,7 @@ class ProcessMetrics:
             f"How much too late a call came that was due {TICK_SECONDS} s later.",
             (),
             LAG,
+            cap=1,
         )
         # There from the start: it has no labels that only an observation could tell.
         self.lag = self._lag.child()

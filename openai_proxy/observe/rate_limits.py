@@ -17,6 +17,8 @@ from openai_proxy.wire.fields import Field
 
 FORGET_SECONDS: Final = 600
 """What was said so long ago says nothing of now."""
+LOOK_EVERY: Final = 16
+"""Of as many answers of a provider that never said anything, one is looked at field by field."""
 MOST_PAIRS: Final = 100
 """Providers times models. Those that come later are left out: a gauge of many in one means nothing."""
 
@@ -63,12 +65,14 @@ def place_in(fields: Sequence[Field]) -> int:
 class _Sender:
     """Where a provider puts its fields: it mostly is the place of the time before."""
 
-    __slots__ = ("length", "name", "place")
+    __slots__ = ("length", "name", "passed", "place")
 
     def __init__(self) -> None:
         self.place = -1
         self.name = b""
         self.length = -1
+        self.passed = 0
+        """Answers since the last look, none of whose fields was looked at."""
 
     def sends(self, fields: Sequence[Field]) -> bool:
         """Whether the fields are in this answer; without a look at each if nothing has changed."""
@@ -76,9 +80,10 @@ class _Sender:
         if place >= 0:
             if place < length and fields[place][0] == self.name:
                 return True
-        elif length == self.length:
+        elif length == self.length and self.passed < LOOK_EVERY:
+            self.passed += 1
             return False
-        self.length = length
+        self.length, self.passed = length, 0
         place = place_in(fields)
         if place >= 0:
             # An answer without them does not make us forget where they were.

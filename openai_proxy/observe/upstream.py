@@ -137,7 +137,7 @@ class UpstreamMetrics:
             "openai_proxy_upstream_attempts",
             "Requests to upstreams that ended, however they ended.",
             ("provider", "endpoint", "result"),
-            cap=1000,
+            cap=600,
         )
         self.request_seconds = families.histogram(
             "openai_proxy_upstream_request_duration_seconds",
@@ -153,7 +153,10 @@ class UpstreamMetrics:
             TTFT,
         )
         self.retries = families.counter(
-            "openai_proxy_retries", "Requests that were sent to an upstream again.", ("provider", "reason")
+            "openai_proxy_retries",
+            "Requests that were sent to an upstream again.",
+            ("provider", "reason"),
+            cap=50,
         )
         self._add_connection_families(families)
 
@@ -163,17 +166,20 @@ class UpstreamMetrics:
             "How long each step to a new connection took.",
             ("provider", "phase"),
             CONN,
+            cap=30,
         )
         self.connection_requests = families.counter(
             "openai_proxy_upstream_connection_requests",
             "Answers of upstreams, by whether their connection had been used before.",
             ("provider", "reused"),
+            cap=50,
         )
         self.pool_wait_seconds = families.histogram(
             "openai_proxy_upstream_pool_wait_seconds",
             "How long a request waited for a free connection.",
             ("provider",),
             CONN,
+            cap=20,
         )
         families.counted(
             "openai_proxy_upstream_connections_opened",
