@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
 
 from openai_proxy.config.settings import LIMIT_FIELDS, Settings
 from openai_proxy.observe.access_log import Line
+from openai_proxy.observe import buckets
 from openai_proxy.observe.endpoint import _BY_PREFIX, ENDPOINTS, OTHER
-from openai_proxy.observe.metrics import DURATION_BUCKETS_SECONDS, Metrics, new_registry
+from openai_proxy.observe.errors import CODES, TYPES
+from openai_proxy.observe.families import EXEMPLAR_ID_CHARACTERS, Family, HistogramFamily, Parent
+from openai_proxy.observe.metrics import MAIN_ENDPOINTS, Metrics, new_registry
 from openai_proxy.observe.model import KNOWN, NONE
 from openai_proxy.observe.outcome import Outcome
-from openai_proxy.observe.record import AttemptResult, DisconnectPhase, ErrorSource
+from openai_proxy.observe.process import LOG_LEVELS
+from openai_proxy.observe.rate_limits import FORGET_SECONDS, MOST_PAIRS
+from openai_proxy.observe.record import SLOW_SECONDS, AttemptResult, DisconnectPhase, ErrorSource
+from openai_proxy.observe.upstream import CONNECT_RESULTS, STALE_CONNECTION
 from openai_proxy.observe.usage import UsageMissing
 from openai_proxy.providers.mock.knobs import MAX_CHUNKS, MAX_DELAY_MS, Fault
 from openai_proxy.relay.failures import _BY_ERROR, HELD_BODIES_FULL, PROXY_FAILED
@@ -46,6 +52,15 @@ def rows(text: str) -> list[list[str]]:
     tables = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
     lines = chain.from_iterable(table.splitlines()[2:] for table in tables)
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def headed_rows(text: str) -> list[dict[str, str]]:
+    """The cells of all tables in ``text``, each by the head of its column."""
+    found = []
+    for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        heads = [cell.strip() for cell in table.splitlines()[0].split("|")[1:-1]]
+        found += [dict(zip(heads, row, strict=True)) for row in rows(table)]
+    return found
 
 
 def quoted(text: str) -> list[str]:
@@ -141,23 +156,111 @@ def test_architecture_names_the_floors_that_are_there() -> None:
     assert said == (there - {"py.typed"}) | {"twisted/plugins"}
 
 
-def test_metrics_has_every_family_and_label() -> None:
-    """Names as they are exposed, types, and labels."""
-    registry = Metrics(new_registry()).registry
-    labels = {
-        collector._name: set(collector._labelnames)
-        for collector in registry._collector_to_names
-        if isinstance(collector, MetricWrapperBase)
-    }
+@dataclass(frozen=True)
+class FamilyRow:
+    """A row of a table of families; columns of another meaning may stand in the table too."""
+
+    kind: str
+    labels: frozenset[str]
+    buckets: str = ""
+    children: str = ""
+
+
+def said_families() -> dict[str, FamilyRow]:
+    """What docs/metrics.md says of each family, which it says once, with a meaning."""
+    families: dict[str, FamilyRow] = {}
+    for row in headed_rows(section("docs/metrics.md", "## Families")):
+        (name,) = quoted(row["family"])
+        assert name not in families and row["meaning"], name
+        families[name] = FamilyRow(
+            row["type"], frozenset(quoted(row["labels"])), row["buckets"], row["children"]
+        )
+    return families
+
+
+def test_metrics_has_every_family() -> None:
+    """Names as they are exposed, types, labels, buckets and caps."""
+    bounds_of = {bounds: name for name, bounds in buckets.ALL.items()}
     expected = {}
-    for family in registry.collect():
-        name = family.name + ("_total" if family.type == "counter" else "")
-        of_samples = {label for sample in family.samples for label in sample.labels}
-        expected[name] = (family.type, labels.get(family.name, of_samples))
-    table = rows(section("docs/metrics.md", "## Families"))
-    assert {quoted(name)[0]: (kind, set(quoted(said))) for name, kind, said in table} == expected
-    assert ", ".join(map(str, DURATION_BUCKETS_SECONDS)) + "." in section("docs/metrics.md", "## Families")
+    for collector, names in Metrics(new_registry()).registry._collector_to_names.items():
+        if isinstance(collector, Family):
+            expected[collector.shown_name] = FamilyRow(
+                collector.kind,
+                frozenset(collector.labels),
+                bounds_of[tuple(collector.bounds)] if isinstance(collector, HistogramFamily) else "",
+                str(collector.cap) if isinstance(collector, Parent) else "",
+            )
+            continue
+        assert not names or names[0].startswith(("process_", "python_"))
+        for family in collector.collect():
+            labels = {label for sample in family.samples for label in sample.labels}
+            name = family.name + ("_total" if family.type == "counter" else "")
+            expected[name] = FamilyRow(family.type, frozenset(labels))
+    assert said_families() == expected
     assert f"all {len(ENDPOINTS)} endpoints" in section("docs/metrics.md", "## Families")
+
+
+def test_metrics_has_every_bucket() -> None:
+    """Each bound of each name."""
+    expected = {name: list(bounds) for name, bounds in buckets.ALL.items()}
+    table = rows(section("docs/metrics.md", "## Buckets"))
+    assert {name: [float(bound) for bound in bounds.split(", ")] for name, bounds in table} == expected
+
+
+def test_metrics_has_the_bound_on_series() -> None:
+    """It is the sum over the families, rounded up; and what is there at the start is said."""
+    metrics = Metrics(new_registry())
+    most = 0
+    for collector in metrics.registry._collector_to_names:
+        if isinstance(collector, Parent):
+            each = len(collector.bounds) + 3 if isinstance(collector, HistogramFamily) else 1
+            most += collector.bound * each
+    text = section("docs/metrics.md", "## How many series")
+    (said,) = re.findall(r"never more than (\d+) samples", text)
+    assert most <= int(said) < most + 500
+    for provider in ("openai", "mock"):
+        metrics.expect(provider)
+    at_start = sum(len(list(family.samples)) for family in metrics.registry.collect())
+    (said,) = re.findall(r"no request yet there are some (\d+)\s+samples", text)
+    assert abs(at_start - int(said)) < 20
+    assert set(MAIN_ENDPOINTS) <= set(quoted(text))
+    exemplars = section("docs/metrics.md", "## Exemplars")
+    assert f"cut to {EXEMPLAR_ID_CHARACTERS} characters" in exemplars
+    assert f"took {SLOW_SECONDS:.0f} s or longer" in exemplars
+    families = section("docs/metrics.md", "## Families")
+    assert f"more than {FORGET_SECONDS // 60} minutes ago" in families
+    assert f"{MOST_PAIRS} pairs of provider and model" in families
+
+
+def test_metrics_has_every_value_of_the_other_labels() -> None:
+    """Each label of a family that has no section of its own, with its values."""
+    said = {}
+    families = said_families()
+    for label, family, values in rows(section("docs/metrics.md", "## Other labels")):
+        (name,), (label,) = quoted(family), quoted(label)
+        assert label in families[name].labels
+        said[label, name.removeprefix("openai_proxy_")] = set(quoted(values))
+    assert said == {
+        ("result", "upstream_attempts_total"): set(AttemptResult),
+        ("result", "upstream_connections_opened_total"): set(CONNECT_RESULTS),
+        ("reason", "retries_total"): {STALE_CONNECTION},
+        ("reason", "usage_missing_total"): set(UsageMissing),
+        ("phase", "client_disconnects_total"): set(DisconnectPhase),
+        ("phase", "upstream_connect_duration_seconds"): {"dns", "tcp", "tls"},
+        ("reused", "upstream_connection_requests_total"): {"true", "false"},
+        ("state", "upstream_connections"): {"active", "idle"},
+        ("state", "reactor_threadpool_threads"): {"working", "idle"},
+        ("resource", "upstream_ratelimit_remaining"): {"requests", "tokens"},
+        ("level", "log_messages_total"): set(LOG_LEVELS),
+        ("source", "errors_total"): set(ErrorSource),
+        ("type", "errors_total"): {*TYPES, OTHER, NONE},
+        ("code", "errors_total"): {*CODES, OTHER, NONE},
+        ("metric", "metric_label_overflow_total"): set(),
+    }
+    of_their_own = {"provider", "endpoint", "model", "status", "status_class", "outcome"}
+    ours = {label for name, row in families.items() if not name.startswith("p") for label in row.labels}
+    versions = families["openai_proxy_build_info"].labels
+    assert ours == {label for label, _ in said} | of_their_own | versions
 
 
 def test_metrics_has_every_value_of_the_closed_labels() -> None:

@@ -92,6 +92,11 @@ class Family(Collector):
         self.documentation = documentation
         self.labels = labels
 
+    @property
+    def shown_name(self) -> str:
+        """As it is in the text."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
     def describe(self) -> list[Metric]:
         """Name, help and type, for the registry's check against doubles."""
         return [Metric(self.name, self.documentation, self.kind)]
@@ -125,9 +130,8 @@ class Reading(Family):
         self._read = read
 
     def samples(self) -> Iterator[Sample]:
-        name = f"{self.name}_total" if self.kind == "counter" else self.name
         for values, value in self._read():
-            yield Sample(name, self.named(values), value)
+            yield Sample(self.shown_name, self.named(values), value)
 
 
 ChildT = TypeVar("ChildT")
@@ -158,7 +162,7 @@ class Parent(Family, Generic[ChildT]):
         """
         children = self._children
         if values not in children and len(children) >= self.cap:
-            self._overflowed(self.name)
+            self._overflowed(self.shown_name)
             values = tuple(
                 OTHER if label in OPEN_LABELS else value
                 for label, value in zip(self.labels, values, strict=True)
@@ -196,9 +200,8 @@ class CounterFamily(Parent[Counter]):
         self._per_unit = per_unit
 
     def samples(self) -> Iterator[Sample]:
-        name = f"{self.name}_total"
         for values, child in self.children():
-            yield Sample(name, self.named(values), child.value / self._per_unit)
+            yield Sample(self.shown_name, self.named(values), child.value / self._per_unit)
 
     def _new(self) -> Counter:
         return Counter()

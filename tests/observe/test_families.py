@@ -144,7 +144,7 @@ def test_a_full_family_loses_labels_and_no_count(observed: list[tuple[str, str]]
     for outcome in "xyz":
         of_outcome = sum(child.value for values, child in children if values[0] in (outcome, OTHER))
         assert of_outcome >= [one for one, _ in observed].count(outcome)
-    assert (registry.get_sample_value(OVERFLOW, {"metric": "requests"}) or 0) == refused
+    assert (registry.get_sample_value(OVERFLOW, {"metric": "requests_total"}) or 0) == refused
 
 
 def test_a_family_whose_labels_were_thought_closed_is_bounded_too() -> None:

@@ -402,7 +402,10 @@ def test_a_real_set_up_has_a_place_for_every_label() -> None:
         for model in sorted(KNOWN)[:30]:
             for endpoint in MAIN_ENDPOINTS:
                 record = replace(FULL, provider=provider, model=model, endpoint=endpoint, is_stream=False)
-                record = replace(record, generation=Generation(model=model, first_token_seconds=1, usage=Usage(input_tokens=1)))
+                record = replace(
+                    record,
+                    generation=Generation(model=model, first_token_seconds=1, usage=Usage(input_tokens=1)),
+                )
                 record = replace(record, attempts=(Attempt(provider, AttemptResult.OK, 1.0),))
                 run(metrics, replace(record, outcome=Outcome.OK))
                 run(metrics, replace(record, status=429, outcome=Outcome.UPSTREAM_RATE_LIMITED))
