@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -26,6 +27,9 @@ from openai_proxy.observe.rate_limits import RateLimits
 from openai_proxy.observe.record import SLOW_SECONDS, DisconnectPhase, Record
 from openai_proxy.observe.upstream import PoolNumbers, UpstreamMetrics
 from openai_proxy.wire.fields import Field
+
+_NOT_PLAIN: Final = re.compile(rb"[^\w.:/+=@~-]")
+"""Not in an id: it may be an upstream's text, and not each reader of OpenMetrics knows escapes."""
 
 STATUSES: Final = frozenset(range(100, 600))
 
@@ -121,7 +125,7 @@ class OfRequest:
                 *self._labels, f"{status_class}xx" if status in STATUSES else OTHER
             )
         if request_id:
-            text = request_id.decode("ascii", "replace")
+            text = _NOT_PLAIN.sub(b"_", request_id).decode("ascii")
             duration.observe_with_id(duration_seconds, text, self._metrics.seconds())
         else:
             duration.observe(duration_seconds)

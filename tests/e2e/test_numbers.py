@@ -50,10 +50,10 @@ class Scrape:
         self.families = {family.name: family for family in text_string_to_metric_families(self.text)}
 
     def counted(self) -> Counter[Counted]:
-        """Requests by their labels."""
+        """Requests by their labels, without series that are there for what has not happened."""
         samples = self.families["http_requests"].samples
         assert {sample.name for sample in samples} <= {"http_requests_total"}
-        return Counter({Counted(**sample.labels): int(sample.value) for sample in samples})
+        return +Counter({Counted(**sample.labels): int(sample.value) for sample in samples})
 
     def timed(self) -> Counter[tuple[str, str, str, str]]:
         """Durations observed, by provider, endpoint, model and status class."""

@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,13 +58,13 @@ class Prometheus:
             return None
 
     def values(self, query: str) -> dict[str, float]:
-        """The numbers of an instant query, by endpoint and status or status class; without NaN."""
+        """The numbers of an instant query, summed by endpoint and status or status class; without NaN."""
         data = self.get("query", query=query)
-        found = {}
+        found: dict[str, float] = defaultdict(float)
         for series in data["result"] if data else ():
             labels, value = series["metric"], float(series["value"][1])
             if value == value:
-                found["/".join(labels[name] for name in sorted(labels) if name in KEYS)] = value
+                found["/".join(labels[name] for name in sorted(labels) if name in KEYS)] += value
         return found
 
 
