@@ -24,8 +24,8 @@ from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.access_log import AccessLog
 from openai_proxy.observe.line_writer import LineWriter
-from openai_proxy.observe.log_file import LogFile
 from openai_proxy.observe.log_counter import LogCounter
+from openai_proxy.observe.log_file import LogFile
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.reactor_watch import ReactorWatch

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from openai_proxy.config.settings import LIMIT_FIELDS, Settings
-from openai_proxy.observe.access_log import Line
 from openai_proxy.observe import buckets
+from openai_proxy.observe.access_log import Line
 from openai_proxy.observe.endpoint import _BY_PREFIX, ENDPOINTS, OTHER
 from openai_proxy.observe.errors import CODES, TYPES
 from openai_proxy.observe.families import EXEMPLAR_ID_CHARACTERS, Family, HistogramFamily, Parent
