@@ -31,6 +31,7 @@ from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.reactor_watch import ReactorWatch
 from openai_proxy.observe.record import Sink
 from openai_proxy.observe.sinks import Sinks
+from openai_proxy.observe.upstream import NO_CONNECTIONS
 from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.provider import Provider
@@ -75,6 +76,7 @@ class ProxyService(MultiService):
         self.access_log: LineWriter | None = None
         sink = self._sink()
         self.site = ProxySite(reactor, settings.limits, sink)
+        self.metrics.watch_clients(lambda: len(self.site.channels))
         prices = Prices.load(settings.observation.prices_file)
         self.context = ExchangeContext(
             reactor,
@@ -100,7 +102,9 @@ class ProxyService(MultiService):
         return Sinks((self.metrics, lines))
 
     def _routes(self) -> dict[bytes, IResource]:
-        openai = self._target("openai", self.settings.upstream.encode("ascii"), self.agent)
+        base_url = self.settings.upstream.encode("ascii")
+        openai = self._target("openai", base_url, self.agent)
+        self.metrics.watch_pool("openai", lambda: self.agent.pool_of(base_url) or NO_CONNECTIONS)
         routes: dict[bytes, IResource] = {
             b"openai": Relay(openai, b"/openai", self.context),
             b"v1": Relay(openai, b"", self.context),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from openai_proxy.observe.buckets import INTERVAL_SECONDS
+from openai_proxy.observe.buckets import ITL
 from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.members import ErrorName
 from openai_proxy.observe.observer import ANTHROPIC, Observer, observer_for, usage_unobserved
@@ -46,7 +46,7 @@ class Reading:
         self._seconds = seconds
         self.intervals: IntervalCounts | None = None
         if observer.is_stream:
-            self.intervals = IntervalCounts(INTERVAL_SECONDS)
+            self.intervals = IntervalCounts(ITL)
             observer.on_interval = self.intervals.add
 
     @property

@@ -21,7 +21,7 @@ from openai_proxy.observe.errors import ErrorMetrics
 from openai_proxy.observe.families import Counter, Families, Histogram
 from openai_proxy.observe.generation import GenerationMetrics
 from openai_proxy.observe.model import NONE
-from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome
+from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_refusal
 from openai_proxy.observe.process import ProcessMetrics
 from openai_proxy.observe.rate_limits import RateLimits
 from openai_proxy.observe.record import SLOW_SECONDS, DisconnectPhase, Record
@@ -295,7 +295,7 @@ class Metrics:
             self.errors.told(provider, record.error)
 
     def request_refused(self, status: int, duration_seconds: float) -> None:
-        self._refused.ended(status, _outcome_of_refusal(status), duration_seconds)
+        self._refused.ended(status, outcome_of_refusal(status), duration_seconds)
         self.errors.refused(status)
 
     def _bind(self, provider: str, endpoint: str, model: str) -> OfRequest:
@@ -309,9 +309,3 @@ class Metrics:
                 if outcome.startswith("upstream_"):
                     bound.counter(status, outcome)
         return bound
-
-
-def _outcome_of_refusal(status: int) -> Outcome:
-    if status == 503:
-        return Outcome.PROXY_OVERLOAD
-    return Outcome.CLIENT_ERROR if status < 500 or status in (501, 505) else Outcome.PROXY_ERROR

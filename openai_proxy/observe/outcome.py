@@ -38,4 +38,6 @@ def outcome_of_status(status: int) -> Outcome:
 
 def outcome_of_refusal(status: int) -> Outcome:
     """The outcome of a request that was answered here before it was an exchange."""
+    if status == 503:
+        return Outcome.PROXY_OVERLOAD
     return Outcome.CLIENT_ERROR if status < 500 or status in (501, 505) else Outcome.PROXY_ERROR

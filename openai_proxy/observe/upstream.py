@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from openai_proxy.observe.buckets import CONN, DUR, TTFT
 from openai_proxy.observe.families import Counter, Families, Histogram, Rows
@@ -30,6 +30,16 @@ class PoolNumbers(Protocol):
     @property
     def opened(self) -> dict[str, int]:
         """Attempts to connect so far, by ``CONNECT_RESULTS``."""
+
+
+class NoConnections:
+    """Of an upstream that nothing was sent to yet."""
+
+    active = idle = 0
+    opened: ClassVar[dict[str, int]] = {}
+
+
+NO_CONNECTIONS: Final = NoConnections()
 
 
 class Connections:
