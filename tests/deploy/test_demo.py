@@ -26,7 +26,7 @@ def counted(daemon: Daemon) -> dict[str, float]:
         outcome = re.search(r'outcome="(\w+)"', labels)
         assert outcome
         found[outcome[1]] = found.get(outcome[1], 0) + float(value)
-    return found
+    return {outcome: count for outcome, count in found.items() if count}
 
 
 def make_each() -> dict[str, float]:
