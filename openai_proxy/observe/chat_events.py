@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from openai_proxy.observe.members import NOTHING, UNREADABLE, Named, decoded, error_in_body, is_said
 from openai_proxy.observe.said import SILENT, TOKEN, VISIBLE, Said
+from openai_proxy.observe.templates import Template, data_of, text_template
 from openai_proxy.observe.usage import NO_QUIRKS, Form, Quirks
 
 _NULL_BYTES: Final = len("null")
@@ -47,7 +48,8 @@ class _Audio(Struct):
     transcript: Any = None
 
 
-_decode = msgspec.json.Decoder(_Chunk).decode
+_chunk = msgspec.json.Decoder(_Chunk)
+_decode = _chunk.decode
 _x_groq = msgspec.json.Decoder(_XGroq)
 _audio = msgspec.json.Decoder(_Audio)
 
@@ -74,10 +76,18 @@ class ChatEvents:
             self._x_groq(chunk.x_groq)
         if name == b"error" and said.error is None:
             said.error = error_in_body(data)
-        kind = SILENT
-        for choice in chunk.choices or ():
-            kind = max(kind, _kind(choice))
-        return kind
+        return _kind_of(chunk)
+
+    def template(self, block: bytes) -> Template | None:
+        """The form of an event whose like says nothing new; None if there is none to see."""
+        data = None if block.startswith(b"event: ") else data_of(block)
+        chunk = None if data is None else decoded(_chunk, data)
+        if chunk is None or self.said.model is None:
+            return None
+        if len(chunk.usage) > _NULL_BYTES or len(chunk.error) or len(chunk.x_groq):
+            return None
+        kind = _kind_of(chunk)
+        return text_template(block, kind) if kind else None
 
     def _odd(self, name: bytes, data: bytes) -> None:
         if data.startswith(b"[DONE]"):
@@ -92,6 +102,14 @@ class ChatEvents:
         extra = decoded(_x_groq, raw)
         if extra is not None:
             self.said.take(Named(usage=extra.usage, error=extra.error))
+
+
+def _kind_of(chunk: _Chunk) -> int:
+    """It depends on no string but by whether it is empty: templates build on that."""
+    kind = SILENT
+    for choice in chunk.choices or ():
+        kind = max(kind, _kind(choice))
+    return kind
 
 
 def _kind(choice: _Choice) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class IntervalCounts:
-    """``observer.on_interval = counts.add``; at the stream's end a histogram takes it all in."""
+    """``observer.intervals = counts``; at the stream's end a histogram takes it all in."""
 
     __slots__ = ("_bounds", "counts", "total_seconds")
 
@@ -22,3 +22,7 @@ class IntervalCounts:
         """One interval. A bound belongs to the bucket below it, as in Prometheus."""
         self.counts[bisect_left(self._bounds, seconds)] += 1
         self.total_seconds += seconds
+
+    def add_zeros(self, count: int) -> None:
+        """So many of no length, as of chunks that came together."""
+        self.counts[bisect_left(self._bounds, 0.0)] += count

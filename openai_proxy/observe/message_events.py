@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from openai_proxy.observe.members import NOTHING, UNREADABLE, Named, decoded, error_in_body
 from openai_proxy.observe.said import SILENT, TOKEN, VISIBLE, Said
+from openai_proxy.observe.templates import HeadTemplate, Template, data_of, text_template
 from openai_proxy.observe.usage import MessageUsage, Quirks, Usage, read_message_usage
 
 _DELTAS: Final = {"text_delta": VISIBLE, "thinking_delta": TOKEN, "input_json_delta": TOKEN}
@@ -93,6 +94,19 @@ class MessageEvents:
             return TOKEN if block is not None and block.type == "tool_use" else SILENT
         self._rare(event, name, data)
         return SILENT
+
+    def template(self, block: bytes) -> Template | None:
+        """The form of an event whose like says nothing new; None if there is none to see."""
+        data = data_of(block)
+        if data is None or not data.startswith(_USUAL):
+            return None
+        place = data.find(_TEXT)
+        if place > 0:
+            head_end = len(block) - 2 - len(data) + place + len(_TEXT)
+            return HeadTemplate(block[:head_end], _TEXT + b'"', VISIBLE)
+        event = decoded(_event, data)
+        kind = SILENT if event is None or event.type != "content_block_delta" else _kind(event.delta)
+        return text_template(block, kind) if kind else None
 
     def _rare(self, event: _Event, name: bytes, data: bytes) -> None:
         said = self._said

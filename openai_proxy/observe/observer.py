@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -10,10 +9,12 @@ from twisted.logger import Logger
 
 from openai_proxy.observe.chat_events import ChatEvents
 from openai_proxy.observe.inflate import Inflate, InflateError
+from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.members import ErrorName, Named, decoded, error_in_body
 from openai_proxy.observe.message_events import MessageEvents, SaidByMessage
-from openai_proxy.observe.said import VISIBLE, Said
+from openai_proxy.observe.said import SILENT, VISIBLE, Said
 from openai_proxy.observe.sse import SseSplitter
+from openai_proxy.observe.templates import Template
 from openai_proxy.observe.typed_events import TypedEvents
 from openai_proxy.observe.usage import (
     EXPECTED,
@@ -28,6 +29,8 @@ MAX_JSON_BYTES: Final = 16 * 1024 * 1024
 """What is kept of a JSON answer to be decoded at its end; of a longer one nothing is known."""
 
 ANTHROPIC: Final = "anthropic"
+_PATIENCE: Final = 3
+"""So many events in a row that fit no template: then the rest of what came together is not tried."""
 _CHUNKED: Final = frozenset({"chat_completions", "completions"})
 _GZIP: Final = (b"gzip", b"x-gzip")
 _named = msgspec.json.Decoder(Named)
@@ -51,28 +54,32 @@ class Observer:
         self.last_token_at: float | None = None
         self.token_events = 0
         """Events with tokens; how many tokens are in one is the provider's choice."""
-        self.on_interval: Callable[[float], object] | None = None
-        """Called with the seconds since the last event with tokens: 0 if they came together."""
+        self.intervals: IntervalCounts | None = None
+        """Given, it counts the seconds between two events with tokens: 0 if they came together."""
         self._said = said
         self._inflate = inflate
         self._usage_expected = usage_expected
         self._whole = False
         self._over = False
 
-    def piece(self, data: bytes, now: float) -> None:
-        """Some bytes of the body as they were received, at ``now`` seconds."""
+    def piece(self, data: bytes, now: float) -> bool:
+        """Some bytes of the body as they were received, at ``now`` seconds.
+
+        True if they are whole events with a token in each: of these none is the usage event.
+        """
         if self._over:
-            return
+            return False
         try:
-            if self._inflate is not None:
-                data = self._inflate.feed(data)
-            self._read(data, now)
+            if self._inflate is None:
+                return self._read(data, now)
+            self._read(self._inflate.feed(data), now)
         except InflateError:
             self._stop()
         except Exception:
             # The relay goes on whatever an answer does to its reader.
             self._log.failure("An observer failed")
             self._stop()
+        return False
 
     def end(self, whole: bool = True) -> None:
         """No more will come. ``whole``: the body came to the end of its framing."""
@@ -92,7 +99,7 @@ class Observer:
         self._said.unread = True
         self._forget()
 
-    def _read(self, data: bytes, now: float) -> None:
+    def _read(self, data: bytes, now: float) -> bool:
         raise NotImplementedError
 
     def _finish(self, whole: bool) -> None:
@@ -154,6 +161,9 @@ class Events(Protocol):
     def read(self, name: bytes, data: bytes) -> int:
         """``SILENT``, ``TOKEN`` or ``VISIBLE``."""
 
+    def template(self, block: bytes) -> Template | None:
+        """The form of the event ``block``, if one like it says nothing new."""
+
 
 class StreamObserver(Observer):
     """Of server-sent events."""
@@ -163,31 +173,74 @@ class StreamObserver(Observer):
     def __init__(self, events: Events, inflate: Inflate | None, usage_expected: bool) -> None:
         super().__init__(events.said, inflate, usage_expected)
         self._splitter = SseSplitter()
-        self._feed = self._splitter.feed
-        self._read_event = events.read
+        self._events = events
+        self._template: Template | None = None
+        self._unlike = 0
+        """Events with tokens in a row that fitted no template."""
 
-    def _read(self, data: bytes, now: float) -> None:
-        for name, event in self._feed(data):
-            kind = self._read_event(name, event)
+    def _read(self, data: bytes, now: float) -> bool:
+        begin, patience = 0, _PATIENCE
+        size = len(data)
+        while begin < size:
+            template = self._template
+            if template is not None and self._splitter.between:
+                events, end = template.fit(data, begin)
+                if events:
+                    self._unlike = 0
+                    self._tokens(events, template.kind, now)
+                    if end == size:
+                        return begin == 0
+                    begin, patience = end, _PATIENCE
+            # One event that is unlike, then the template again; or else all that is left.
+            end = data.find(b"\n\n", begin) + 2 if patience else 0
+            if end < 2:
+                end = size
+            patience -= 1
+            self._read_events(data[begin:end], now)
+            begin = end
+        return False
+
+    def _read_events(self, data: bytes, now: float) -> None:
+        events, highest = 0, SILENT
+        for name, event in self._splitter.feed(data):
+            kind = self._events.read(name, event)
             if kind:
-                if self.last_token_at is None:
-                    self.first_token_at = now
-                elif self.on_interval is not None:
-                    self.on_interval(now - self.last_token_at)
-                self.last_token_at = now
-                self.token_events += 1
-                if kind == VISIBLE and self.first_visible_at is None:
-                    self.first_visible_at = now
+                events += 1
+                highest = max(highest, kind)
+        if events:
+            self._tokens(events, highest, now)
+            self._unlike += 1
+            # Ever more rarely, so that a stream without a form is not searched for one each time.
+            if self._splitter.between and not self._unlike & (self._unlike - 1):
+                block = data[:-2].rpartition(b"\n\n")[2] + data[-2:]
+                self._template = self._events.template(block) or self._template
+
+    def _tokens(self, events: int, kind: int, now: float) -> None:
+        """So many events with tokens have come; ``kind`` is the highest among them."""
+        last = self.last_token_at
+        self.last_token_at = now
+        self.token_events += events
+        if last is None:
+            self.first_token_at = now
+        if kind == VISIBLE and self.first_visible_at is None:
+            self.first_visible_at = now
+        intervals = self.intervals
+        if intervals is not None:
+            if last is not None:
+                intervals.add(now - last)
+            if events > 1:
+                intervals.add_zeros(events - 1)
 
     def _finish(self, whole: bool) -> None:
+        self._template = None
         if whole:
             for name, event in self._splitter.finish():
-                self._read_event(name, event)
+                self._events.read(name, event)
         self._forget()
 
     def _forget(self) -> None:
+        self._template = None
         self._splitter = SseSplitter()
-        self._feed = self._splitter.feed
 
 
 class JsonObserver(Observer):
@@ -199,12 +252,13 @@ class JsonObserver(Observer):
         self._pieces: list[bytes] = []
         self._size = 0
 
-    def _read(self, data: bytes, now: float) -> None:
+    def _read(self, data: bytes, now: float) -> bool:
         self._size += len(data)
         if self._size > MAX_JSON_BYTES:
             self._stop()
         else:
             self._pieces.append(data)
+        return False
 
     def _finish(self, whole: bool) -> None:
         body = b"".join(self._pieces)

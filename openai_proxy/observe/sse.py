@@ -25,7 +25,6 @@ class SseSplitter:
 
     __slots__ = (
         "_after_cr",
-        "_between",
         "_data",
         "_max",
         "_name",
@@ -34,6 +33,7 @@ class SseSplitter:
         "_partial_bytes",
         "_size",
         "_started",
+        "between",
         "oversized",
     )
 
@@ -44,7 +44,8 @@ class SseSplitter:
         self._after_cr = False
         self._partial: list[bytes] = []
         self._partial_bytes = 0
-        self._between = False
+        self.between = False
+        """Whether an event may begin with the next byte, and nothing of one is held."""
         self._new_event()
 
     def _new_event(self) -> None:
@@ -55,7 +56,7 @@ class SseSplitter:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that end in ``data``, in order."""
-        if self._between and data.endswith(b"\n\n") and b"\r" not in data:
+        if self.between and data.endswith(b"\n\n") and b"\r" not in data:
             # One event in one line, as nearly all pieces are: no work by the line.
             if data.startswith(b"data: ") and data.find(b"\n") == len(data) - 2 and len(data) <= self._max:
                 return [(b"", data[6:-2])]
@@ -75,7 +76,7 @@ class SseSplitter:
             return self._lines(data)
         begin = 0
         events: list[Event] = []
-        if not self._between:
+        if not self.between:
             begin = data.find(b"\n\n") + 2
             if begin < 2:
                 return self._lines(data)
@@ -123,7 +124,7 @@ class SseSplitter:
                 self._dispatch(events)
         if rest:
             self._hold(rest)
-        self._between = not (self._partial or self._after_cr or self._name or self._data or self._oversized)
+        self.between = not (self._partial or self._after_cr or self._name or self._data or self._oversized)
         return events
 
     def _hold(self, rest: bytes) -> None:

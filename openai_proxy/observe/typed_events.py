@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from openai_proxy.observe.members import NOTHING, Named, decoded, error_in_body, error_of
 from openai_proxy.observe.said import SILENT, TOKEN, VISIBLE, Said
+from openai_proxy.observe.templates import HeadTemplate, Template, data_of
 from openai_proxy.observe.usage import NO_QUIRKS, Form, Quirks
 
 _SEEN: Final = """
@@ -19,6 +20,9 @@ transcript.text.delta transcript.text.segment speech.audio.delta thread.message.
 """
 _UNREAD: Final = "image_generation.partial_image image_edit.partial_image"
 """Megabytes of base64; ``response.image_generation_call.partial_image`` is passed by as well."""
+
+_TYPED: Final = b'{"type":"'
+_EMPTY: Final = b'"delta":""'
 
 _KINDS: Final = {
     **dict.fromkeys(_SEEN.encode().split(), VISIBLE),
@@ -76,7 +80,7 @@ class TypedEvents:
 
     def read(self, name: bytes, data: bytes) -> int:
         """Whether the event brings a token, and whether one that is seen."""
-        if data.startswith(b'{"type":"'):
+        if data.startswith(_TYPED):
             kind_name = data[9 : data.find(b'"', 9)]
         else:
             kind_name = name or _type_of(data)
@@ -87,7 +91,19 @@ class TypedEvents:
                 return SILENT
             kind = TOKEN
         # A quote inside a string has a backslash before it: this is the member itself.
-        return SILENT if b'"delta":""' in data else kind
+        return SILENT if _EMPTY in data else kind
+
+    def template(self, block: bytes) -> Template | None:
+        """The form of an event whose like says nothing new; None if there is none to see."""
+        data = data_of(block)
+        if data is None or not data.startswith(_TYPED):
+            return None
+        kind_end = data.find(b'"', len(_TYPED))
+        kind_name = data[len(_TYPED) : kind_end]
+        kind = _KINDS.get(kind_name, TOKEN if kind_name.endswith(b".delta") else SILENT)
+        if not kind or kind_end < 0:
+            return None
+        return HeadTemplate(block[: len(block) - 2 - len(data) + kind_end + 1], _EMPTY, kind)
 
     def _rare(self, kind: bytes, data: bytes) -> None:
         said = self.said

@@ -46,7 +46,7 @@ class UsageEventStripper:
     could use it before. A result may be empty: nothing to send, not an end.
     """
 
-    __slots__ = ("_after_cr", "_context", "_held", "_keep_lf", "stripped")
+    __slots__ = ("_after_cr", "_context", "_held", "_inside", "_keep_lf", "stripped")
 
     def __init__(self) -> None:
         self.stripped = 0
@@ -58,14 +58,19 @@ class UsageEventStripper:
         self._after_cr = False
         """The last event ended with a CR: a LF now belongs to it."""
         self._keep_lf = True
+        self._inside = False
+        """Whether the next byte may be a part of what came before."""
 
-    def feed(self, data: bytes) -> bytes:
-        """What to give on of ``data`` and of what waited."""
-        if not self._held and self._context is None and not self._after_cr:
-            # Asked for, usage is a null in every chunk but the one.
-            if data.endswith(b"\n\n") and data.count(b'"usage"') == data.count(b'"usage":null'):
-                return data
-        return self._feed(data)
+    def feed(self, data: bytes, plain: bool = False) -> bytes:
+        """What to give on of ``data`` and of what waited.
+
+        ``plain``: the observer knows that these are whole events, and none of them the one.
+        """
+        if not self._inside and (plain or (data.endswith(b"\n\n") and not _may_hold_usage(data))):
+            return data
+        given = self._feed(data)
+        self._inside = self._after_cr or self._context is not None or len(self._held) > 0
+        return given
 
     def end(self) -> bytes:
         """What still waited: the stream ended inside an event."""
@@ -155,6 +160,12 @@ def is_usage_event(event: bytes) -> bool:
     if decoded(_choices, said["choices"]) != [] or not bytes(said["usage"]).startswith(b"{"):
         return False
     return all(name in _BARE or not is_said(value) for name, value in said.items())
+
+
+def _may_hold_usage(data: bytes) -> bool:
+    # Asked for, usage is a null in every chunk but the one.
+    named = data.count(b'"usage"')
+    return named > 0 and named != data.count(b'"usage":null')
 
 
 def _line_ends(data: bytes, place: int) -> int:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from openai_proxy.observe import observer as module
 from openai_proxy.observe.include_usage import splice_include_usage
+from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.observer import (
     JsonObserver,
     Observer,
@@ -58,15 +59,14 @@ def test_a_stream() -> None:
     """The clocks run by tokens: not by roles, pings, usage or the end."""
     observer = observer_for("chat_completions", 200, SSE, None)
     assert isinstance(observer, StreamObserver)
-    intervals: list[float] = []
-    observer.on_interval = intervals.append
+    observer.intervals = counts = IntervalCounts((0.0, 0.5, 1.0))
     for now, piece in enumerate([ROLE, b": ping\n\n", THOUGHT, WORD, WORD + WORD, USAGE, DONE]):
         observer.piece(piece, float(now))
         assert observer.ended == (piece == DONE)
     observer.end()
     assert observer.is_stream
     assert (observer.first_token_at, observer.first_visible_at, observer.last_token_at) == (2.0, 3.0, 4.0)
-    assert (observer.token_events, intervals) == (4, [1.0, 1.0, 0.0])
+    assert (observer.token_events, counts.counts) == (4, [1, 0, 2, 0])
     assert (observer.usage, observer.usage_missing) == (EXPECTED, None)
     assert (observer.model, observer.service_tier, observer.answer_id) == ("gpt-4o", "default", "c")
     assert observer.error is None
@@ -224,10 +224,11 @@ def test_a_fault_of_the_observer(nothing_left: list[Any]) -> None:
     observer = observer_for("chat_completions", 200, SSE, None)
     assert observer is not None
 
-    def fail(seconds: float) -> None:
-        raise RuntimeError
+    class Failing(IntervalCounts):
+        def add(self, seconds: float) -> None:
+            raise RuntimeError
 
-    observer.on_interval = fail
+    observer.intervals = Failing(())
     for now in range(5):
         observer.piece(WORD, float(now))
     observer.end()
