@@ -137,6 +137,10 @@ def filled(shape: bytes, form: str, texts: list[tuple[bytes, bytes]]) -> list[by
     return [shape.replace(b"%b", base).replace(b"@", text).replace(b"#", fill) for text, fill in texts]
 
 
+NAMED_AGAIN = filled(b"data: %b\n\n", CHAT_FORMS[5], [(b"a", b"")] * 3)
+"""With an error that is null, and each names its model anew."""
+
+
 def runs(forms: list[str]) -> st.SearchStrategy[list[bytes]]:
     """Several events of one form."""
     texts = st.lists(
@@ -157,7 +161,10 @@ def runs(forms: list[str]) -> st.SearchStrategy[list[bytes]]:
 def streams(draw: st.DrawFn) -> tuple[str, list[bytes]]:
     """An endpoint and its pieces: cut between events, and then some anywhere."""
     endpoint = draw(st.sampled_from(sorted(FORMS)))
-    groups = draw(st.lists(runs(FORMS[endpoint]) | OTHERS.map(lambda event: [event]), min_size=1, max_size=7))
+    run = runs(FORMS[endpoint]) | OTHERS.map(lambda event: [event])
+    # What is said between two events that are alike is not to be forgotten, nor said again.
+    around = st.tuples(run, run).map(lambda pair: pair[0] + pair[1] + pair[0])
+    groups = draw(st.lists(run | around, min_size=1, max_size=5))
     events = [ROLE] * draw(st.integers(0, 1)) + [event for group in groups for event in group]
     together = draw(st.lists(st.integers(1, 5), min_size=1, max_size=5))
     pieces: list[bytes] = []
@@ -214,6 +221,7 @@ def state(observer: StreamObserver) -> tuple[object, ...]:
 
 
 @given(streams())
+@example(("chat_completions", [*NAMED_AGAIN, USAGE.replace(b'"m"', b'"other"'), NAMED_AGAIN[0]]))
 @example(("chat_completions", [filled(b"data: %b\n\n", CHAT_FORMS[0], [(b"a", b"")] * 3)[0]] * 4))
 def test_the_same_is_seen(stream: tuple[str, list[bytes]]) -> None:
     """After each piece, whatever is in the texts and however the stream is cut."""
