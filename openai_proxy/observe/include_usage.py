@@ -6,10 +6,11 @@ import re
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
+from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.json_spans import members
-from openai_proxy.observe.members import NOTHING, decoded
+from openai_proxy.observe.members import decoded
 
 _OPTIONS: Final = "stream_options"
 _INCLUDE: Final = "include_usage"
@@ -22,35 +23,31 @@ _NAMED: Final = re.compile(_QUOTED + rb"[ \t\n\r]*:[ \t\n\r]*")
 _NOT_SPACE: Final = re.compile(rb"[^ \t\n\r]")
 
 
-class _Request(Struct):
-    stream: Any = None
-    stream_options: Raw = NOTHING
-
-
 class _Options(Struct):
     include_usage: Any = None
 
 
-_request = msgspec.json.Decoder(_Request)
 _options = msgspec.json.Decoder(_Options)
 
 
-def splice_include_usage(body: bytes) -> bytes | None:
+def splice_include_usage(body: bytes, asked: Asked | None = None) -> bytes | None:
     """``body`` with ``stream_options.include_usage`` set to true and every other byte kept.
 
     None if it is not to be changed: no stream is asked for, the client decided itself, or it is
     no valid JSON object. A ``null`` decides nothing, and is replaced.
+
+    :param asked: what is in ``body``, if that is known already
     """
-    request = decoded(_request, body)
-    if request is None or request.stream is not True:
+    asked = asked or asked_in(body)
+    if not asked.is_stream:
         return None
-    if not len(request.stream_options):
+    if not len(asked.stream_options):
         # Nearly always: after the first brace, and nothing else needs to be looked for.
         return _inserted(body, body.index(b"{"), _WITH_OPTIONS)
-    options = decoded(_options, request.stream_options)
+    options = decoded(_options, asked.stream_options)
     if options is None:
         # Not an object: the provider shall say so. But `null` is as good as nothing.
-        if bytes(request.stream_options) != b"null":
+        if bytes(asked.stream_options) != b"null":
             return None
     elif options.include_usage is not None:
         return None
@@ -74,8 +71,7 @@ def _only(body: bytes) -> int:
 
 
 def _is_asked(body: bytes) -> bool:
-    request = decoded(_request, body)
-    options = decoded(_options, request.stream_options) if request is not None else None
+    options = decoded(_options, asked_in(body).stream_options)
     return options is not None and options.include_usage is True
 
 

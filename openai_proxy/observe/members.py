@@ -44,7 +44,9 @@ class _ErrorBody(_Error):
     error: Raw = NOTHING
 
 
-_MAX_NAME: Final = 256
+_MAX_NAME: Final = 253
+_MAX_NAME_BYTES: Final = 12 * _MAX_NAME + len('""')
+"""Each character may be written as two escapes."""
 _text = msgspec.json.Decoder(str | int)
 _error = msgspec.json.Decoder(_Error)
 _details = msgspec.json.Decoder(_Details)
@@ -59,10 +61,15 @@ def is_said(raw: Raw) -> bool:
 
 def text_of(raw: Raw) -> str | None:
     """A member that should be a short string, or a number; None if it is neither, or is empty."""
-    if not 0 < len(raw) < _MAX_NAME:
+    if not 0 < len(raw) <= _MAX_NAME_BYTES:
         return None
     text = decoded(_text, raw)
-    return None if text is None or text == "" else str(text)
+    return None if text is None else name_of(str(text))
+
+
+def name_of(text: str | None) -> str | None:
+    """``text``, if it is short and not empty."""
+    return text if text and len(text) <= _MAX_NAME else None
 
 
 def decoded(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
+from openai_proxy.observe.asked import asked_in
 
 OTHER: Final = "other"
 NONE: Final = "none"
@@ -75,19 +75,9 @@ class ModelNames:
         return name
 
 
-class _Named(msgspec.Struct):
-    model: str = ""
-
-
-_decoder = msgspec.json.Decoder(_Named)
-
-
 def model_in(body: bytes) -> str:
     """The ``model`` member of a JSON object; empty if there is none, or no JSON."""
-    try:
-        return _decoder.decode(body).model
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
+    return asked_in(body).model
 
 
 def model_label(name: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
+from functools import lru_cache
 from typing import Final, Protocol
 
 import msgspec
 from twisted.logger import Logger
 
+from openai_proxy.observe.answer import ANSWERS, AnyAnswer
 from openai_proxy.observe.chat_events import ChatEvents
 from openai_proxy.observe.inflate import Inflate, InflateError
 from openai_proxy.observe.intervals import IntervalCounts
@@ -246,9 +249,18 @@ class StreamObserver(Observer):
 class JsonObserver(Observer):
     """Of one JSON body, decoded once when it is whole."""
 
-    def __init__(self, said: Said, inflate: Inflate | None, usage_expected: bool, is_error: bool) -> None:
+    def __init__(
+        self,
+        said: Said,
+        inflate: Inflate | None,
+        usage_expected: bool,
+        is_error: bool,
+        answers: msgspec.json.Decoder[AnyAnswer] | None = None,
+    ) -> None:
+        """:param answers: of the form that is expected; what has another is read with more care"""
         super().__init__(said, inflate, usage_expected)
         self._is_error = is_error
+        self._answers = answers
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -264,6 +276,17 @@ class JsonObserver(Observer):
         body = b"".join(self._pieces)
         self._forget()
         said = self._said
+        answer = decoded(self._answers, body) if self._answers is not None else None
+        if answer is not None:
+            said.ended = True
+            said.take_answer(answer)
+        else:
+            self._read_named(body, whole)
+        if self._is_error and said.error is None:
+            said.error = error_in_body(body)
+
+    def _read_named(self, body: bytes, whole: bool) -> None:
+        said = self._said
         named = decoded(_named, body)
         if named is not None:
             said.ended = True
@@ -272,8 +295,6 @@ class JsonObserver(Observer):
                 said.overwrite(named.usage)
         elif whole:
             said.unread = True
-        if self._is_error and said.error is None:
-            said.error = error_in_body(body)
 
     def _forget(self) -> None:
         self._pieces = []
@@ -292,20 +313,40 @@ def observer_for(
     It is chosen by what the answer is, never by what was asked for. Only the answer to a request
     that costs something should be given: a GET of a stored response repeats its usage.
     """
-    encoding = (content_encoding or b"identity").strip().lower()
-    if encoding != b"identity" and encoding not in _GZIP:
+    media, is_zipped = _media_of(content_type, content_encoding)
+    if media is _Media.OTHER:
         return None
-    inflate = Inflate() if encoding in _GZIP else None
-    media_type = (content_type or b"").partition(b";")[0].strip().lower()
+    inflate = Inflate() if is_zipped else None
     expected = _is_usage_expected(endpoint, status, dialect)
-    if media_type == b"text/event-stream":
+    if media is _Media.EVENTS:
         return StreamObserver(_events(endpoint, dialect, quirks), inflate, expected)
-    if media_type != b"application/json" and not media_type.endswith(b"+json"):
+    if dialect == ANTHROPIC:
+        return JsonObserver(SaidByMessage(quirks), inflate, expected, status >= 400)
+    if status < 400 and endpoint not in FORMS:
         return None
-    if status < 400 and endpoint not in FORMS and dialect != ANTHROPIC:
-        return None
-    said = SaidByMessage(quirks) if dialect == ANTHROPIC else Said(FORMS.get(endpoint), quirks)
-    return JsonObserver(said, inflate, expected, status >= 400)
+    said = Said(FORMS.get(endpoint), quirks)
+    return JsonObserver(said, inflate, expected, status >= 400, ANSWERS.get(endpoint))
+
+
+class _Media(Enum):
+    EVENTS = auto()
+    JSON = auto()
+    OTHER = auto()
+
+
+@lru_cache(maxsize=64)
+def _media_of(content_type: bytes | None, content_encoding: bytes | None) -> tuple[_Media, bool]:
+    """What there is to read, and whether it is zipped. Few fields are ever said, again and again."""
+    encoding = (content_encoding or b"identity").strip().lower()
+    is_zipped = encoding in _GZIP
+    if encoding != b"identity" and not is_zipped:
+        return _Media.OTHER, False
+    media_type = (content_type or b"").partition(b";")[0].strip().lower()
+    if media_type == b"text/event-stream":
+        return _Media.EVENTS, is_zipped
+    if media_type == b"application/json" or media_type.endswith(b"+json"):
+        return _Media.JSON, is_zipped
+    return _Media.OTHER, is_zipped
 
 
 def usage_unobserved(endpoint: str, status: int, content_encoding: bytes | None) -> UsageMissing | None:

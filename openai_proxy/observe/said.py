@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
+from openai_proxy.observe.answer import AnyAnswer
 from openai_proxy.observe.members import (
     NOTHING,
     UNREADABLE,
@@ -13,9 +14,10 @@ from openai_proxy.observe.members import (
     Named,
     error_of,
     is_said,
+    name_of,
     text_of,
 )
-from openai_proxy.observe.usage import NO_QUIRKS, Form, Quirks, Usage
+from openai_proxy.observe.usage import NO_QUIRKS, Form, Quirks, Usage, Wire
 
 SILENT: Final = 0
 """An event without a generated token: a role, a ping, the end of something."""
@@ -32,6 +34,7 @@ class Said:
         "_form",
         "_quirks",
         "_usage",
+        "_wire",
         "answer_id",
         "ended",
         "error",
@@ -44,6 +47,7 @@ class Said:
         self._form = form
         self._quirks = quirks
         self._usage = NOTHING
+        self._wire: Wire | None = None
         self.error: ErrorName | None = None
         self.ended = False
         """Whether the answer came to the end that its form prescribes."""
@@ -58,16 +62,28 @@ class Said:
         if is_said(named.usage):
             # A copy: the member alone, not the megabytes that it came in.
             self._usage = named.usage.copy()
+            self._wire = None
         self.model = text_of(named.model) or self.model
         self.service_tier = text_of(named.service_tier) or self.service_tier
         self.answer_id = text_of(named.id) or self.answer_id
         self.error = error_of(named.error) or self.error
+
+    def take_answer(self, answer: AnyAnswer) -> None:
+        """The same for what is decoded already."""
+        if answer.usage is not UNSET:
+            self._wire = answer.usage
+        self.model = name_of(answer.model) or self.model
+        self.service_tier = name_of(answer.service_tier) or self.service_tier
+        self.answer_id = name_of(answer.id) or self.answer_id
+        self.error = error_of(answer.error) or self.error
 
     def usage(self) -> Usage | None:
         """In the one form, as of this answer's model and tier."""
         return self._with_names(self._read())
 
     def _read(self) -> Usage | None:
+        if self._wire is not None:
+            return self._wire.normal(self._quirks)
         # A number of an unexpected type makes it no usage at all: it is counted as missing,
         # which is seen; half of the truth is not.
         if self._form is None or not len(self._usage):

@@ -79,7 +79,10 @@ _NO_DETAILS: Final = _Details()
 
 def _first(*values: int | None) -> int:
     """The first that is said, 0 if none is."""
-    return next((value for value in values if value is not None), 0)
+    for value in values:
+        if value is not None:
+            return value
+    return 0
 
 
 class CompletionUsage(Struct, frozen=True):

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from openai_proxy.observe.members import decoded, is_said
 from openai_proxy.observe.sse import SseSplitter
+from openai_proxy.observe.templates import data_of
 
 MAX_USAGE_EVENT_BYTES: Final = 16 * 1024
 """A longer event is not the one, and is not held."""
@@ -151,10 +152,13 @@ def is_usage_event(event: bytes) -> bool:
     """Whether a whole event has no choices, has usage, and says nothing else."""
     if b'"usage"' not in event:
         return False
-    found = SseSplitter().feed(event)
-    if len(found) != 1:
-        return False
-    said = decoded(_members, found[0][1])
+    data = data_of(event)
+    if data is None:
+        found = SseSplitter().feed(event)
+        if len(found) != 1:
+            return False
+        data = found[0][1]
+    said = decoded(_members, data)
     if said is None or "choices" not in said or "usage" not in said:
         return False
     if decoded(_choices, said["choices"]) != [] or not bytes(said["usage"]).startswith(b"{"):

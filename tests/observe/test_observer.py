@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -295,3 +296,58 @@ def test_not_observed(
 def test_chosen_by_content_type(content_type: bytes, kind: type[Observer]) -> None:
     """Whatever its case and parameters."""
     assert isinstance(observer_for("chat_completions", 200, content_type, b"identity"), kind)
+
+
+MEMBERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "usage": st.sampled_from(
+            [
+                None,
+                "null",
+                {},
+                [],
+                "",
+                5,
+                {"prompt_tokens": 1, "completion_tokens": 2.0},
+                {"prompt_tokens": "3"},
+                {"prompt_tokens": -1},
+                {"input_tokens": 1, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 1}},
+                {"input_tokens": 1, "input_tokens_details": 7},
+            ]
+        ),
+        "error": st.sampled_from([None, "", "boom", {"type": "t", "code": 5}, {}]),
+        "model": st.sampled_from([None, "", "m", "null", 7, 1.5, [], "é" * 300, "é" * 253, "x" * 253]),
+        "service_tier": st.sampled_from([None, "default", 3, {}]),
+        "id": st.sampled_from([None, "a", 12, "x" * 254]),
+        "choices": st.just([{"usage": {"prompt_tokens": 1}}]),
+    },
+)
+
+
+@given(
+    st.sampled_from(["chat_completions", "responses", "embeddings", "models"]),
+    st.sampled_from([200, 400]),
+    MEMBERS,
+    st.sampled_from(["", "}", " "]),
+    st.booleans(),
+)
+def test_decoded_in_one_go(
+    endpoint: str, status: int, members: dict[str, Any], rest: str, ascii_only: bool
+) -> None:
+    """An answer in the expected form says what careful reading would have found."""
+    body = (json.dumps(members, ensure_ascii=ascii_only) + rest).encode()
+    seen: list[tuple[object, ...]] = []
+    for careful in (False, True):
+        observer = observer_for(endpoint, status, JSON, None)
+        if observer is None:
+            return
+        assert isinstance(observer, JsonObserver)
+        if careful:
+            observer._answers = None
+        observer.piece(body, 1.0)
+        observer.end()
+        said = observer._said
+        seen.append((observer.usage, observer.usage_missing, observer.error, observer.ended))
+        seen.append((said.unread, said.model, said.service_tier, said.answer_id))
+    assert seen[:2] == seen[2:]

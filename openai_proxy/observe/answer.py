@@ -1,0 +1,46 @@
+"""A whole JSON answer in the form that nearly all have, decoded in one go."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from openai_proxy.observe.members import NOTHING
+from openai_proxy.observe.usage import CompletionUsage, EmbeddingUsage, ResponseUsage
+
+_Usage = TypeVar("_Usage")
+
+
+class Answer(Struct, Generic[_Usage], gc=False):
+    """As :class:`~openai_proxy.observe.members.Named`, with every member of its expected type.
+
+    What does not decode as this is decoded as that: one odd member shall not hide another.
+    """
+
+    usage: _Usage | UnsetType = UNSET
+    error: Raw = NOTHING
+    model: str | None = None
+    service_tier: str | None = None
+    id: str | None = None
+
+
+AnyAnswer = Answer[Any]
+
+# Not strict: some send 12.0, or "12", as a count.
+_completion = msgspec.json.Decoder(Answer[CompletionUsage], strict=False)
+_embedding = msgspec.json.Decoder(Answer[EmbeddingUsage], strict=False)
+_response = msgspec.json.Decoder(Answer[ResponseUsage], strict=False)
+
+ANSWERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    "chat_completions": _completion,
+    "completions": _completion,
+    "embeddings": _embedding,
+    "responses": _response,
+    "images": _response,
+    "audio_transcriptions": _response,
+    "audio_speech": _response,
+    "assistants": _completion,
+}
+"""By endpoint, as ``usage.FORMS``."""
