@@ -17,9 +17,10 @@ from openai_proxy.exchange.account import record_of
 from openai_proxy.exchange.asking import has_usage_event, is_read, narrow_encodings
 from openai_proxy.exchange.reading import Reading, reading_of
 from openai_proxy.exchange.target import Target
+from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.endpoint import endpoint_of
 from openai_proxy.observe.include_usage import splice_include_usage
-from openai_proxy.observe.model import OTHER, ModelNames, model_in
+from openai_proxy.observe.model import OTHER, ModelNames
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_status
 from openai_proxy.observe.record import AttemptResult, Error, ErrorSource, Sink
 from openai_proxy.observe.usage import UsageMissing
@@ -148,13 +149,14 @@ class Exchange:
         if held is None:
             self.asked_model = OTHER
         else:
-            self.asked_model = model_in(held)
+            asked = asked_in(held)
+            self.asked_model = asked.model
             if has_usage_event(self.target.provider, self.request.method, self.endpoint):
-                self._ask_for_usage(held)
+                self._ask_for_usage(held, asked)
         self._send()
 
-    def _ask_for_usage(self, held: bytes) -> None:
-        asking = splice_include_usage(held)
+    def _ask_for_usage(self, held: bytes, asked: Asked) -> None:
+        asking = splice_include_usage(held, asked)
         if asking is not None and self.request.body is not None:
             self.request.body.replace(asking)
             self._is_asked_for_usage = True

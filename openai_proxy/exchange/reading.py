@@ -47,7 +47,7 @@ class Reading:
         self.intervals: IntervalCounts | None = None
         if observer.is_stream:
             self.intervals = IntervalCounts(ITL)
-            observer.on_interval = self.intervals.add
+            observer.intervals = self.intervals
 
     @property
     def is_stream(self) -> bool:
@@ -74,8 +74,8 @@ class Reading:
 
     def piece(self, data: bytes) -> bytes:
         """Read some bytes of the body; what of them (and of what was held back) goes on."""
-        self._observe(data, self._seconds())
-        return data if self._stripper is None else self._stripper.feed(data)
+        has_tokens_alone = self._observe(data, self._seconds())
+        return data if self._stripper is None else self._stripper.feed(data, has_tokens_alone)
 
     def end(self, whole: bool) -> bytes:
         """No more will come; what was held back goes on now."""

@@ -29,8 +29,5 @@ CONN: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
 LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """The reactor's lateness."""
 
-INTERVAL_SECONDS: Final = ITL
-"""The same, to those who count the intervals of a stream."""
-
 ALL: Final = {"DUR": DUR, "TTFT": TTFT, "ITL": ITL, "OVER": OVER, "CONN": CONN, "LAG": LAG}
 """By the names that docs/metrics.md gives them."""
