@@ -187,7 +187,7 @@ def test_a_refused_request_has_a_line() -> None:
         (400, "client_error"),
         (404, "client_error"),
         (501, "client_error"),
-        (503, "proxy_error"),
+        (503, "proxy_overload"),
     ]
     for one in said:
         assert list(one) == list(Line.__struct_fields__)

@@ -25,7 +25,12 @@ _FIELDS = (
 )
 CHAT_ANSWER = _FIELDS % b"application/json" + b"Content-Length: 800\r\n\r\n" + b"x" * 800
 STREAM_HEAD = _FIELDS % b"text/event-stream; charset=utf-8" + b"Transfer-Encoding: chunked\r\n\r\n"
-_EVENT = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":" token"}}]}\n\n'
+_EVENT = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795437300,'
+    b'"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":null,'
+    b'"choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}]}\n\n'
+)
+"""As long as the API's own."""
 CHUNK = b"%x\r\n%b\r\n" % (len(_EVENT), _EVENT)
 STREAM_END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 UPGRADE = (
