@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted.logger import Logger
+
 from openai_proxy.observe.model import NONE
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import (
@@ -22,6 +24,8 @@ from openai_proxy.wire.fields import first_of
 
 if TYPE_CHECKING:
     from openai_proxy.exchange.exchange import Exchange
+
+_log = Logger()
 
 
 def record_of(exchange: Exchange) -> Record:
@@ -51,10 +55,10 @@ def record_of(exchange: Exchange) -> Record:
         phase=_phase(exchange) if outcome is Outcome.CLIENT_DISCONNECT else None,
         first_byte_seconds=None if exchange.answered_at is None else exchange.answered_at - request.began,
         overhead_seconds=_overhead_seconds(exchange, now),
-        is_stream=exchange.reading is not None and exchange.reading.is_stream and exchange.status < 400,
+        is_stream=exchange.is_stream,
         attempts=_attempts(exchange, now, blocked_seconds),
         error=exchange.error or _error_in(exchange),
-        generation=_generation(exchange, blocked_seconds),
+        generation=_generation_if(exchange, blocked_seconds),
     )
 
 
@@ -120,6 +124,15 @@ def _error_in(exchange: Exchange) -> Error | None:
     if exchange.status >= 400 and exchange.answered_at is not None:
         return Error(ErrorSource.UPSTREAM)
     return None
+
+
+def _generation_if(exchange: Exchange, blocked_seconds: float) -> Generation | None:
+    """An answer that nobody foresaw must not cost the record: it is all that is known of the exchange."""
+    try:
+        return _generation(exchange, blocked_seconds)
+    except Exception:
+        _log.failure("What was read of an answer could not be counted")
+        return None
 
 
 def _generation(exchange: Exchange, blocked_seconds: float) -> Generation | None:

@@ -97,6 +97,8 @@ class Exchange:
     usage_missing: UsageMissing | None = None
     """Why there is none in an answer that is not read."""
     tunnel: Tunnel | None = None
+    is_stream = False
+    """Whether the sink was told of one."""
     _download: Download | None = None
     _unread: Unread | None = None
     _is_asked_for_usage = False
@@ -214,8 +216,9 @@ class Exchange:
         answered = status < 300 and provider.names_models
         self.model = self.context.models.label(provider.priced_as, self.asked_model, answered)
         if status < 400 or status == _RATE_LIMITED:
-            is_stream = self.reading is not None and self.reading.is_stream
+            is_stream = status < 400 and self.reading is not None and self.reading.is_stream
             self.context.sink.answer_began(provider.name, self.model, fields, is_stream)
+            self.is_stream = is_stream
 
     def _relayed(self, failure: Failure | None) -> None:
         """The answer's last byte came from the upstream, or none will come any more."""

@@ -353,3 +353,30 @@ def test_a_model_that_was_answered_for_has_a_name() -> None:
         rig.agent.reader.dataReceived(b"{}")
         rig.agent.end(ResponseDone())
         assert rig.record().model == label
+
+
+def test_a_refusal_in_events_is_no_stream() -> None:
+    """The gauge of open streams goes up and down for the same exchanges."""
+    rig = Rig()
+    rig.ask(STREAMED)
+    rig.agent.respond(429, EVENTS)
+    rig.agent.reader.dataReceived(b'data: {"error":{"code":"rate_limit_exceeded"}}\n\n')
+    rig.agent.end(ResponseDone())
+    record = rig.record()
+    assert rig.sink.answers == [("openai", "gpt-4o-mini", False)]
+    assert (record.is_stream, record.outcome) == (False, Outcome.UPSTREAM_RATE_LIMITED)
+    assert record.error == Error(ErrorSource.UPSTREAM, None, "rate_limit_exceeded")
+
+
+def test_a_price_that_fails_costs_no_record(
+    monkeypatch: pytest.MonkeyPatch, nothing_left: list[object]
+) -> None:
+    """The exchange is counted all the same, and the bug is in the log once."""
+    rig = Rig()
+    monkeypatch.setattr("openai_proxy.exchange.account.cost_picodollars", lambda *_: 1 // 0)
+    stream(rig, WORD, USAGE, DONE)
+    rig.agent.end(ResponseDone())
+    record = rig.record()
+    assert (record.outcome, record.generation) == (Outcome.OK, None)
+    assert len(nothing_left) == 1
+    nothing_left.clear()
