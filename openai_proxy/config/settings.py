@@ -2,22 +2,29 @@
 
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from typing import Annotated
+
+from msgspec import Meta
 
 MEBIBYTE = 1024 * 1024
+
+Seconds = Annotated[float, Meta(gt=0, le=366 * 86400)]
+Positive = Annotated[int, Meta(gt=0, le=1 << 53)]
+NotNegative = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long an upstream may take, in seconds."""
 
-    connect_seconds: float = 10.0
+    connect_seconds: Seconds = 10.0
     """From the first connection attempt to a connected (and, over https, verified) socket."""
-    head_seconds: float = 600.0
+    head_seconds: Seconds = 600.0
     """From the request's last byte, or its last progress, to the end of the answer's head. 600 is
     the SDKs' own."""
-    idle_seconds: float = 600.0
+    idle_seconds: Seconds = 600.0
     """Between two pieces of an answer's body; reasoning models are silent for minutes."""
-    pool_idle_seconds: float = 15.0
+    pool_idle_seconds: Seconds = 15.0
     """How long an unused connection is kept: shorter than the servers' own, so that a POST
     seldom meets a connection that its server has just closed."""
 
@@ -26,20 +33,20 @@ class Timeouts:
 class Limits:
     """What a client may send, and how slowly."""
 
-    request_target_bytes: int = 16 * 1024
-    header_count: int = 200
-    header_bytes: int = 64 * 1024
-    body_bytes: int = 512 * MEBIBYTE
-    header_seconds: float = 10.0
+    request_target_bytes: Positive = 16 * 1024
+    header_count: Positive = 200
+    header_bytes: Positive = 64 * 1024
+    body_bytes: Positive = 512 * MEBIBYTE
+    header_seconds: Seconds = 10.0
     """From a request's first byte to the end of its header section."""
-    keepalive_seconds: float = 75.0
-    body_bytes_per_second: int = 128
+    keepalive_seconds: Seconds = 75.0
+    body_bytes_per_second: NotNegative = 128
     """An upload slower than this, averaged over a minute, is ended (408)."""
-    write_stall_seconds: float = 120.0
+    write_stall_seconds: Seconds = 120.0
     """A client that has not taken what waits for it (64 KiB and more) in so long is cut off."""
-    held_body_bytes: int = 32 * MEBIBYTE
+    held_body_bytes: Positive = 32 * MEBIBYTE
     """A JSON body up to this size is read whole before it is sent on."""
-    held_total_bytes: int = 256 * MEBIBYTE
+    held_total_bytes: Positive = 256 * MEBIBYTE
     """All bodies held at one time; past it new ones are refused (503)."""
 
 
@@ -47,8 +54,8 @@ class Limits:
 class PoolLimits:
     """How many connections one upstream may have."""
 
-    connections: int = 10_000
-    waiting: int = 10_000
+    connections: Positive = 10_000
+    waiting: NotNegative = 10_000
     """Requests that may wait for a connection when all are busy; one more is refused."""
 
 

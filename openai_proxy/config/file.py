@@ -1,0 +1,81 @@
+"""The configuration file's top."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from openai_proxy.config.provider import Provider, ProviderName
+from openai_proxy.config.routing import Breaker, Hedge, ModelName, Retry, Route
+from openai_proxy.config.section import Section
+from openai_proxy.config.settings import Limits, PoolLimits, Positive, Timeouts
+
+
+class Listener(Section, frozen=True):
+    """A port that clients connect to."""
+
+    address: str = "8080"
+    """A number, or a Twisted endpoint description (`tcp:8080:interface=127.0.0.1`)."""
+    allow_anonymous: bool = False
+    """Whether anyone who reaches it may use keys of ours, where others than this machine can reach it."""
+
+
+class Observing(Section, frozen=True):
+    """What is read of answers."""
+
+    answers: bool = True
+    """Tokens, costs, clocks and errors are read out of answers on their way."""
+    include_usage: bool = True
+    """Streams are asked for their usage where the client left that open."""
+
+
+class PriceList(Section, frozen=True):
+    """What models cost."""
+
+    file: str | None = None
+    """Prices of your own, .json or .toml, over the package's. A relative path is beside this file."""
+
+
+class AccessLog(Section, frozen=True):
+    """A line of JSON for each exchange."""
+
+    file: str | None = None
+    """Where to; `-` is stdout. A relative path is beside this file."""
+    sample: Positive = 1
+    """Of exchanges that are ok, only one of so many has a line."""
+
+
+class File(Section, frozen=True):
+    """All that a configuration file can say. Every key may be left out."""
+
+    listeners: Annotated[tuple[Listener, ...], Meta(min_length=1)] = (Listener(),)
+    """The ports."""
+    providers: dict[ProviderName, Provider] = field(default_factory=dict)
+    """The upstream services, by a name of yours, which is also their path (`/azure/...`)."""
+    default_provider: str | None = None
+    """Who gets what names no model; not given: the only one, or `openai`."""
+    models: dict[ModelName, Route] = field(default_factory=dict)
+    """Names that clients may ask for besides `provider/model`."""
+    mock: bool = True
+    """Whether `/mock/v1` is served."""
+    ca_file: str | None = None
+    """PEM file of a private authority, trusted besides the system's. A relative path is beside this file."""
+    timeouts: Timeouts = Timeouts()
+    """How long an upstream may take."""
+    limits: Limits = Limits()
+    """What a client may send, and how slowly."""
+    pool: PoolLimits = PoolLimits()
+    """Connections to one upstream."""
+    observation: Observing = Observing()
+    """What is read of answers."""
+    prices: PriceList = PriceList()
+    """What models cost."""
+    access_log: AccessLog = AccessLog()
+    """A line of JSON for each exchange."""
+    retry: Retry = Retry()
+    """When a request is tried again."""
+    breaker: Breaker = Breaker()
+    """When a target is left alone for a while."""
+    hedge: Hedge = Hedge()
+    """When a second target is asked because the first is slow."""

@@ -1,0 +1,68 @@
+"""What was understood of a configuration, in lines for its operator. No secret is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from openai_proxy.config.address import is_local, listen_description
+from openai_proxy.config.configuration import Configuration
+from openai_proxy.config.provider import Provider
+from openai_proxy.config.routing import Route
+
+
+def targets(configuration: Configuration) -> list[tuple[str, str]]:
+    """Every provider and model that a route leads to, once, in the order of the file."""
+    pairs = (
+        (target.provider, target.model or name)
+        for name, route in configuration.file.models.items()
+        for target in route.targets
+    )
+    return list(dict.fromkeys(pairs))
+
+
+def report(configuration: Configuration, series: tuple[int, int]) -> Iterator[str]:
+    """Listeners, providers, routes, series. ``series``: at the start, and with every target asked once."""
+    file = configuration.file
+    yield f"{configuration.path}: understood"
+    yield "listeners:"
+    yield from _columns((listen_description(one.address), _reach(one.address)) for one in file.listeners)
+    yield f"providers (default: {configuration.default_provider}):"
+    yield from _columns(
+        (f"/{name}", f"{one.base_url}{one.path_prefix}", f"{one.dialect} dialect", _key(one))
+        for name, one in configuration.providers.items()
+    )
+    if file.models:
+        yield "models:"
+        yield from _columns(
+            (name, route.choice, ", ".join(_targets(name, route))) for name, route in file.models.items()
+        )
+    start, asked = series
+    count = len(targets(configuration))
+    yield f"metric series: {start} at the start" + (
+        f", {asked} when each of {count} targets has answered a chat completion" if count else ""
+    )
+
+
+def _reach(address: str) -> str:
+    return "this machine only" if is_local(listen_description(address)) else "whoever can reach it"
+
+
+def _key(provider: Provider) -> str:
+    if provider.api_key is not None:
+        return f"key: {provider.api_key.source}"
+    if provider.token is not None:
+        return f"token: {provider.token.file or provider.token.command[0]}"
+    return "key: the client's" if provider.keeps_client_key else "key: none"
+
+
+def _targets(name: str, route: Route) -> Iterator[str]:
+    for target in route.targets:
+        share = f" ({target.weight})" if route.choice == "weighted" else ""
+        yield f"{target.provider}/{target.model or name}{share}"
+
+
+def _columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

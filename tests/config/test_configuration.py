@@ -1,0 +1,355 @@
+"""A file, read and checked as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from openai_proxy.config.configuration import Configuration, load
+from openai_proxy.config.problems import ConfigError
+from openai_proxy.config.provider import Provider
+from openai_proxy.config.secret import SecretReader
+from openai_proxy.config.settings import Settings
+from openai_proxy.providers.catalogue import read_catalogue
+
+CATALOGUE = read_catalogue()
+SECRETS = SecretReader({"KEY": "sk-canary"})
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Puts a text into a file."""
+
+    def write_(text: str) -> Path:
+        (tmp_path / "proxy.yaml").write_text(text)
+        return tmp_path / "proxy.yaml"
+
+    return write_
+
+
+def problems(path: Path, port: str | None = None) -> list[str]:
+    """What is told of a file, with the lines."""
+    with pytest.raises(ConfigError) as refused:
+        load(path, CATALOGUE, SECRETS, port)
+    assert "canary" not in str(refused.value)
+    return [f"{problem.line}: {problem}" for problem in refused.value.problems]
+
+
+def loaded(path: Path, port: str | None = None) -> Configuration:
+    """A file that has no problem."""
+    return load(path, CATALOGUE, SECRETS, port)
+
+
+def unsupported(path: Path) -> list[str]:
+    """What of it a daemon of this version refuses."""
+    return [
+        f"{problem.line}: {str(problem).partition(': not supported yet')[0]}"
+        for problem in loaded(path).not_supported
+    ]
+
+
+def test_an_empty_file_is_the_daemon_without_a_file(write: Write) -> None:
+    """Every key may be left out."""
+    configuration = loaded(write(""))
+    assert configuration.settings() == Settings()
+    assert configuration.refusal() is None
+    assert (configuration.providers, configuration.default_provider) == ({}, "openai")
+
+
+EVERYTHING = """
+listeners: [{address: "9000"}]
+providers: {openai: {base_url: https://eu.example.com/v1}}
+mock: false
+ca_file: ca.pem
+timeouts: {connect_seconds: 1, head_seconds: 2, idle_seconds: 3, pool_idle_seconds: 4}
+limits: {request_target_bytes: 1, header_count: 2, header_bytes: 3, body_bytes: 4, header_seconds: 5,
+  keepalive_seconds: 6, body_bytes_per_second: 0, write_stall_seconds: 8, held_body_bytes: 9,
+  held_total_bytes: 10}
+pool: {connections: 1, waiting: 0}
+observation: {answers: false, include_usage: false}
+prices: {file: prices.toml}
+access_log: {file: log/access.json, sample: 10}
+"""
+
+
+def test_every_setting_of_a_daemon_can_be_given(write: Write) -> None:
+    """A setting that is added to the daemon has to be added to the file."""
+    path = write(EVERYTHING)
+    settings = loaded(path).settings()
+    unset = []
+    for one in fields(Settings):
+        given, default = getattr(settings, one.name), getattr(Settings(), one.name)
+        parts = fields(given) if is_dataclass(given) else ()
+        unset += [
+            f"{one.name}.{part.name}"
+            for part in parts
+            if getattr(given, part.name) == getattr(default, part.name)
+        ]
+        if not parts and given == default:
+            unset.append(one.name)
+    assert unset == []
+    assert settings.listen == "tcp:9000"
+    assert settings.upstream == "https://eu.example.com"
+    assert settings.timeouts.pool_idle_seconds == 4
+    assert settings.pool.waiting == 0
+    assert loaded(path).not_supported == ()
+
+
+def test_files_are_beside_the_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the daemon is started; absolute ones are where they are, and - is stdout."""
+    path = write(EVERYTHING)
+    monkeypatch.chdir(tmp_path)
+    for settings in (loaded(path).settings(), loaded(Path("proxy.yaml")).settings()):
+        assert settings.ca_file == str(tmp_path / "ca.pem")
+        assert settings.observation.prices_file == str(tmp_path / "prices.toml")
+        assert settings.access_log == str(tmp_path / "log/access.json")
+    assert loaded(write("ca_file: /etc/ca.pem")).settings().ca_file == "/etc/ca.pem"
+    assert loaded(write('access_log: {file: "-"}')).settings().access_log == "-"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "No such file"), ("- a", "a mapping"), ("a: [", "not YAML")]
+)
+def test_a_file_that_cannot_be_read_is_a_problem(write: Write, content: str | None, message: str) -> None:
+    """Of the same form as any other."""
+    path = Path("/nonexistent/proxy.yaml") if content is None else write(content)
+    (problem,) = problems(path)
+    assert message in problem
+
+
+GROQ = "providers: {groq: }\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("providers: {v1: {base_url: http://h}}", "1: providers.v1: a name of the daemon's own"),
+        ("providers: {Groq: {}}", "1: providers.Groq: not a name for this"),
+        ("providers:\n  mine: {}", "2: providers.mine: the catalogue has no 'mine': `base_url` is wanted"),
+        ("providers: {groc: }", "or `like` one that it has; did you mean 'groq'?"),
+        ("providers: {a: {like: groc}}", "1: providers.a.like: the catalogue has no 'groc'; did you mean"),
+        ("providers: {a: {base_url: 'http://u:canary@h'}}", "1: providers.a.base_url: a URL with cred"),
+        ("providers: {a: {base_url: ftp://h}}", "1: providers.a.base_url: not an http:// or https:// URL"),
+        ("providers:\n  azure: {}", "2: providers.azure.parameters.resource: is wanted"),
+        (
+            "providers: {azure: {parameters: {rseource: r, resource: r}}}",
+            "1: providers.azure.parameters.rseource: there is no such parameter; did you mean 'resource'?",
+        ),
+        ("providers: {openai: {api_key: sk-canary}}", "1: providers.openai.api_key: not a reference"),
+        ("providers: {openai: {api_key: env:GONE}}", "api_key: the environment has no GONE"),
+        (
+            "providers: {a: {base_url: http://h}, b: {base_url: http://h}}",
+            "None: default_provider: is wanted, as there are several: one of a, b",
+        ),
+        (GROQ + "default_provider: grok", "2: default_provider: there is no provider 'grok'; did you mean"),
+        ("default_provider: groq", "1: default_provider: 'groq' is in the catalogue but not among"),
+        ("models: {m: {targets: [{provider: groq}]}}", "1: models.m.targets[0].provider: 'groq' is in the"),
+        (
+            GROQ + "models:\n  m: {targets: [{provider: grop}]}",
+            "3: models.m.targets[0].provider: there is no provider 'grop'; did you mean 'groq'?",
+        ),
+        (
+            GROQ + "models: {m: {targets: [{provider: groq}, {provider: groq, model: m}]}}",
+            "2: models.m.targets[1]: the same provider and model as one before it",
+        ),
+        (
+            GROQ + "models: {groq/m: {targets: [{provider: groq}]}}",
+            "2: models['groq/m']: names a model of the provider 'groq', which needs no route",
+        ),
+        ("models: {'a b': {targets: [{provider: openai}]}}", "1: models['a b']: not a name for this"),
+        ("listeners: [{address: '99999'}]", "1: listeners[0].address: 99999 is not a port number"),
+        ("listeners: [{address: '1'}, {address: tcp:1}]", "1: listeners[1].address: the same as one before"),
+        ("listeners: []", "1: listeners: at least one is wanted"),
+    ],
+)
+def test_what_does_not_fit_together_is_told(write: Write, text: str, problem: str) -> None:
+    """Each with its place, its line, and what may have been meant."""
+    found = [one for one in problems(write(text)) if problem in one]
+    assert len(found) == 1, problems(write(text))
+
+
+def test_every_problem_is_told_not_the_first(write: Write) -> None:
+    """Of every kind: YAML, keys, values, secrets, names; and a name that is there is not missing."""
+    text = """
+providers:
+  groq: {api_key: env:GONE, base_url: nonsense, headers: {Authorization: canary}}
+  groq: {}
+  mine: {qirks: {}}
+models:
+  m: {choice: weighted, targets: [{provider: groq, weight: 0}, {provider: mine, weight: 0}]}
+  o: {targets: [{provider: gone}]}
+  n: {targets: [{model: x}]}
+timeouts: {connect_seconds: 0}
+"""
+    assert [
+        one.partition(": ")[0] + one.partition(": ")[2].partition(": ")[0] for one in problems(write(text))
+    ] == [
+        "Nonedefault_provider",
+        "Nonelisteners[0]",
+        "3providers.groq.api_key",
+        "3providers.groq.headers",
+        "3providers.groq.base_url",
+        "4providers.groq",
+        "5providers.mine.qirks",
+        "5providers.mine",
+        "7models.m.targets",
+        "8models.o.targets[0].provider",
+        "9models.n.targets[0].provider",
+        "10timeouts.connect_seconds",
+    ]
+
+
+def key_goes_out(configuration: str) -> bool:
+    """Whether a listener is refused because it would lend our keys."""
+    return "could use the keys" in configuration
+
+
+PUBLIC = ["", "listeners: [{address: '8080'}]\n", "listeners: [{address: 'tcp:1:interface=10.0.0.1'}]\n"]
+PRIVATE = [
+    "listeners: [{address: 'tcp:1:interface=127.0.0.1'}]\n",
+    "listeners: [{address: 'unix:/run/p'}]\n",
+    "listeners: [{address: '1', allow_anonymous: true}]\n",
+]
+OURS = "providers: {openai: {api_key: env:KEY}}\n"
+TOKEN = "providers: {openai: {token: {file: /run/token}}}\n"
+
+
+@pytest.mark.parametrize("listeners", PUBLIC)
+@pytest.mark.parametrize("keys", [OURS, TOKEN, "providers: {openai: {api_key: env:GONE}}\n"])
+def test_a_public_port_does_not_lend_our_keys(write: Write, listeners: str, keys: str) -> None:
+    """Whoever can reach it could spend the operator's money; a key that could not be read is one too."""
+    assert any(key_goes_out(one) for one in problems(write(listeners + keys)))
+
+
+@pytest.mark.parametrize("listeners", PRIVATE)
+def test_a_private_port_or_a_word_of_the_operator_is_enough(write: Write, listeners: str) -> None:
+    """Loopback, a socket file, or allow_anonymous."""
+    assert loaded(write(listeners + OURS)).providers["openai"].has_key
+
+
+def test_without_keys_of_ours_any_port_is_right(write: Write) -> None:
+    """Clients bring their own."""
+    assert loaded(write("providers: {openai: {}}\n")).providers["openai"].keeps_client_key
+
+
+def test_the_port_of_the_command_line_is_what_is_checked(write: Write) -> None:
+    """It takes the place of every listener."""
+    public = write("listeners: [{address: '1'}, {address: '2'}]\n" + OURS)
+    assert len(problems(public)) == 2
+    configuration = loaded(public, "tcp:3:interface=127.0.0.1")
+    assert [one.address for one in configuration.file.listeners] == ["tcp:3:interface=127.0.0.1"]
+    assert any(key_goes_out(one) for one in problems(write(PRIVATE[0] + OURS), "4"))
+
+
+ROUTE = """
+models: {m: {targets: [{provider: a}, {provider: b}]}}
+default_provider: a
+listeners: [{address: "unix:/s"}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "sent"),
+    [
+        ("", "", "a, b"),
+        ("api_key: env:KEY", "", "b"),
+        ("api_key: env:KEY", "client_key: drop", None),
+        ("client_key: drop", "token: {file: /t}", None),
+        ("api_key: env:KEY", "api_key: env:KEY", None),
+    ],
+)
+def test_a_clients_key_goes_to_one_provider_only(write: Write, a: str, b: str, sent: str | None) -> None:
+    """A route over several providers would show it to each of them."""
+    providers = f"providers: {{a: {{base_url: 'http://a', {a}}}, b: {{base_url: 'http://b', {b}}}}}\n"
+    if sent is None:
+        assert len(loaded(write(ROUTE + providers)).file.models["m"].targets) == 2
+    else:
+        (problem,) = problems(write(ROUTE + providers))
+        assert f"would go to each of {sent}:" in problem
+
+
+def test_the_catalogue_is_laid_under_by_name_or_by_like(write: Write) -> None:
+    """Members that are given stand over it, in sections too; `like` wins over the name."""
+    path = write("""
+default_provider: mistral
+providers:
+  mistral: {quirks: {drop: [store]}, stream_usage: on_request}
+  azure-eu: {like: azure, parameters: {resource: eu}}
+  groq: {like: mistral}
+  ollama: {base_url: "http://gpu:11434/v1"}
+""")
+    providers = loaded(path).providers
+    mistral = CATALOGUE["mistral"]
+    assert providers["mistral"].quirks.drop == ("store",)
+    assert providers["mistral"].quirks.rename == mistral.quirks.rename
+    assert providers["mistral"].quirks.strip_stream_options
+    assert providers["mistral"].stream_usage == "on_request"
+    assert providers["azure-eu"].base_url == "https://eu.openai.azure.com"
+    assert providers["azure-eu"].credential.name == "api-key"
+    assert providers["azure-eu"].priced_as == "azure"
+    assert providers["groq"].base_url == mistral.base_url
+    assert (providers["ollama"].base_url, providers["ollama"].path_prefix) == ("http://gpu:11434", "/v1")
+    assert providers["ollama"].client_key == "drop"
+
+
+def test_an_own_url_needs_no_parameters(write: Write) -> None:
+    """Nor is one that is given all the same a problem."""
+    path = write(
+        "providers: {azure: {base_url: 'https://gate.example/openai/v1', parameters: {resource: r}}}"
+    )
+    assert loaded(path).providers["azure"].base_url == "https://gate.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "default"),
+    [
+        ("", "openai"),
+        ("providers: {groq: }", "groq"),
+        ("providers: {groq: , openai: }", "openai"),
+        ("providers: {groq: , openai: }\ndefault_provider: groq", "groq"),
+    ],
+)
+def test_who_gets_what_names_no_model(write: Write, text: str, default: str) -> None:
+    """The one that is said, the only one, or openai."""
+    assert loaded(write(text)).default_provider == default
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("providers: {openai: {base_url: 'https://eu.api.openai.com/v1'}}\ndefault_provider: openai", []),
+        ("listeners: [{address: '1', allow_anonymous: true}]", []),
+        ("listeners:\n- address: '1'\n- address: '2'", ["3: listeners[1]"]),
+        ("providers:\n  groq:\n  openai:", ["2: providers.groq"]),
+        ("providers: {groq: }", ["None: default_provider", "1: providers.groq"]),
+        ("providers: {openai: {client_key: drop}}", ["1: providers.openai.client_key"]),
+        (
+            "providers: {openai: {path_prefix: /v2}}",
+            ["1: providers.openai.path_prefix", "1: providers.openai.base_url"],
+        ),
+        ("models:\n  m: {targets: [{provider: openai}]}\nproviders: {openai: }", ["2: models.m"]),
+        ("retry: {}\nbreaker:\nhedge: {enabled: false}", ["1: retry", "2: breaker", "3: hedge"]),
+    ],
+)
+def test_what_the_daemon_cannot_do_yet_is_refused(write: Write, text: str, places: list[str]) -> None:
+    """Even where it says the default: a key that is ignored in silence is one that its operator relies on."""
+    path = write(text)
+    assert unsupported(path) == places
+    refusal = loaded(path).refusal()
+    assert (refusal is None) == (places == [])
+    assert refusal is None or "not supported yet" in str(refusal)
+
+
+def test_nothing_shows_a_key(write: Write) -> None:
+    """Whatever prints the whole configuration."""
+    configuration = loaded(write(PRIVATE[0] + OURS))
+    assert "canary" not in repr(configuration)
+    key = configuration.providers["openai"].api_key
+    assert key is not None
+    assert key.reveal() == "sk-canary"
+    assert isinstance(configuration.file.providers["openai"], Provider)

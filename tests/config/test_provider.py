@@ -1,0 +1,136 @@
+"""What can be said of a provider, and what comes of it."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from openai_proxy.config.provider import Credential, ModelPaths, Provider, Quirks, Token, resolved
+from openai_proxy.config.secret import Secret
+
+KEY = Secret("sk-canary", "env:KEY")
+AZURE = Provider(base_url="https://{resource}.example.com", path_prefix="/openai/v1")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "root", "prefix"),
+    [
+        ("http://host:8000", "http://host:8000", "/v1"),
+        ("http://host:8000/", "http://host:8000", "/v1"),
+        ("http://host:8000/v1", "http://host:8000", "/v1"),
+        ("https://host/inference/v1/", "https://host", "/inference/v1"),
+        ("https://host/api", "https://host", "/api"),
+    ],
+)
+def test_a_base_url_alone_is_enough(base_url: str, root: str, prefix: str) -> None:
+    """As the SDKs take it: its path is where their paths begin."""
+    found = resolved(Provider(base_url=base_url), None, "mine")
+    assert (found.base_url, found.path_prefix, found.priced_as) == (root, prefix, "mine")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "root"),
+    [
+        ("https://eu.example.com", "https://eu.example.com"),
+        ("https://eu.example.com/v1", "https://eu.example.com"),
+        ("https://gate.example.com/openai", "https://gate.example.com/openai"),
+        ("https://gate.example.com/openai/v1/", "https://gate.example.com/openai"),
+    ],
+)
+def test_a_prefix_that_is_known_is_there_once(base_url: str, root: str) -> None:
+    """Whether or not the URL has it."""
+    found = resolved(Provider(base_url=base_url, path_prefix="/v1"), None, "openai")
+    assert (found.base_url, found.path_prefix) == (root, "/v1")
+
+
+def test_an_empty_prefix_is_one() -> None:
+    """There is nothing in the place of our /v1."""
+    found = resolved(Provider(base_url="https://host", path_prefix=""), None, "perplexity")
+    assert (found.base_url, found.path_prefix) == ("https://host", "")
+
+
+def test_parameters_are_put_in() -> None:
+    """Into root and prefix."""
+    entry = Provider(
+        base_url="https://{location}.example.com",
+        path_prefix="/projects/{project}/{location}",
+        parameters={"location": "eu-1", "project": "p"},
+    )
+    found = resolved(entry, entry, "vertex")
+    assert (found.base_url, found.path_prefix) == ("https://eu-1.example.com", "/projects/p/eu-1")
+    assert entry.wanted_parameters == {"location", "project"}
+
+
+def test_prices_are_those_of_the_catalogue_entry() -> None:
+    """Unless something else is said."""
+    given = replace(AZURE, like="azure", parameters={"resource": "r"})
+    assert resolved(given, AZURE, "azure-eu").priced_as == "azure"
+    assert resolved(replace(given, like=None), AZURE, "azure").priced_as == "azure"
+    assert resolved(replace(given, priced_as="openai"), AZURE, "azure-eu").priced_as == "openai"
+
+
+def test_whose_key_travels() -> None:
+    """Ours, the client's, or none."""
+    assert Provider().keeps_client_key
+    assert not Provider(client_key="drop").keeps_client_key
+    assert not Provider(api_key=KEY).keeps_client_key
+    assert Provider(token=Token(file="/run/token")).has_key
+
+
+GOOD = [
+    Provider(),
+    AZURE,
+    Credential(place="query", name="key", prefix=""),
+    Token(command=("/bin/token", "--now")),
+    Token(file="/run/token"),
+    Quirks(rename={"a": "b"}, drop=("c",)),
+    ModelPaths(prefix="/deployments/{model}", endpoints=("embeddings",)),
+    Provider(
+        headers={"anthropic-version": "2023-06-01"}, query={"api-version": "1"}, drop_headers=("api-key",)
+    ),
+]
+
+
+@pytest.mark.parametrize("section", GOOD)
+def test_what_is_right_breaks_no_rule(section: Provider) -> None:
+    """What the catalogue and the example say."""
+    assert list(section.rules()) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        (Credential(name="x key"), "name"),
+        (Credential(name="Host"), "name"),
+        (Credential(prefix="a\r\nb: "), "prefix"),
+        (Token(), ""),
+        (Token(command=("/bin/a",), file="/b"), ""),
+        (Token(command=("gcloud",)), "command"),
+        (Token(file="token"), "file"),
+        (Quirks(rename={"a": "b"}, drop=("a",)), "drop"),
+        (Quirks(rename={"a": "b"}, drop=("b",)), "drop"),
+        (Quirks(rename={"a": "b", "b": "c"}), "rename"),
+        (ModelPaths(prefix="/d", endpoints=("a",)), "prefix"),
+        (ModelPaths(prefix="/{model}/{model}", endpoints=("a",)), "prefix"),
+        (ModelPaths(prefix="/{model}/", endpoints=("a",)), "prefix"),
+        (Provider(path_prefix="v1"), "path_prefix"),
+        (Provider(path_prefix="/v1/"), "path_prefix"),
+        (Provider(path_prefix="/"), "path_prefix"),
+        (Provider(path_prefix="/v1?a"), "path_prefix"),
+        (Provider(parameters={"a": "evil.example/#"}), "parameters"),
+        (Provider(parameters={"a": ""}), "parameters"),
+        (Provider(api_key=KEY, token=Token(file="/t")), "token"),
+        (Provider(headers={"Authorization": "Bearer canary"}), "headers"),
+        (Provider(headers={"X-Api-Key": "canary"}), "headers"),
+        (Provider(headers={"x": "canary\r\ny: 1"}), "headers"),
+        (Provider(headers={"Content-Length": "0"}), "headers"),
+        (Provider(headers={"a b": "c"}), "headers"),
+        (Provider(query={"a&b": "c"}), "query"),
+        (Provider(drop_headers=("Host",)), "drop_headers"),
+    ],
+)
+def test_a_broken_rule_has_its_key_and_no_value(section: Provider, key: str) -> None:
+    """What is said of it may go into a log."""
+    broken = list(section.rules())
+    assert [place for place, _ in broken] == [key]
+    assert "canary" not in str(broken)

@@ -1,0 +1,64 @@
+"""What an operator is shown of his file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from openai_proxy.config.configuration import load
+from openai_proxy.config.report import report, targets
+from openai_proxy.config.secret import SecretReader
+from openai_proxy.providers.catalogue import read_catalogue
+
+TEXT = """
+listeners: [{address: "tcp:80:interface=127.0.0.1"}, {address: "9000", allow_anonymous: true}]
+default_provider: groq
+providers:
+  groq: {api_key: env:KEY}
+  vertex: {parameters: {location: eu, project: p}, token: {command: [/bin/token, --secret-canary]}}
+  local: {base_url: "http://gpu:8000/v1"}
+  ollama:
+models:
+  small:
+    targets: [{provider: groq, model: llama}, {provider: vertex}]
+  big:
+    choice: weighted
+    targets: [{provider: groq, model: llama, weight: 3}, {provider: vertex, model: b, weight: 0}]
+"""
+
+
+def test_it_says_what_was_understood(tmp_path: Path) -> None:
+    """Listeners and who reaches them, providers and whose key, routes, series; no secret."""
+    path = tmp_path / "proxy.yaml"
+    path.write_text(TEXT)
+    configuration = load(path, read_catalogue(), SecretReader({"KEY": "sk-canary"}))
+    assert targets(configuration) == [("groq", "llama"), ("vertex", "small"), ("vertex", "b")]
+    vertex = "https://eu-aiplatform.googleapis.com/v1/projects/p/locations/eu/endpoints/openapi"
+    wide = len(vertex)
+    assert list(report(configuration, (35, 98))) == [
+        f"{path}: understood",
+        "listeners:",
+        "  tcp:80:interface=127.0.0.1  this machine only",
+        "  tcp:9000                    whoever can reach it",
+        "providers (default: groq):",
+        f"  /groq    {'https://api.groq.com/openai/v1':{wide}}  openai dialect  key: env:KEY",
+        f"  /vertex  {vertex}  openai dialect  token: /bin/token",
+        f"  /local   {'http://gpu:8000/v1':{wide}}  openai dialect  key: the client's",
+        f"  /ollama  {'http://localhost:11434/v1':{wide}}  openai dialect  key: none",
+        "models:",
+        "  small  ordered   groq/llama, vertex/small",
+        "  big    weighted  groq/llama (3), vertex/b (0)",
+        "metric series: 35 at the start, 98 when each of 3 targets has answered a chat completion",
+    ]
+
+
+def test_an_empty_file_has_a_report_too(tmp_path: Path) -> None:
+    """It has a listener, the default one, and no table without rows."""
+    path = tmp_path / "proxy.yaml"
+    path.write_text("")
+    assert list(report(load(path, {}, SecretReader({})), (35, 35))) == [
+        f"{path}: understood",
+        "listeners:",
+        "  tcp:8080  whoever can reach it",
+        "providers (default: openai):",
+        "metric series: 35 at the start",
+    ]
