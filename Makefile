@@ -24,7 +24,7 @@ COMPILE = env -u PIP_FIND_LINKS -u PIP_CONSTRAINT CUSTOM_COMPILE_COMMAND="make l
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint fmt prices lock dashboards picture clean
+.PHONY: help run test lint fmt prices configuration lock dashboards picture clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -48,6 +48,9 @@ fmt: $(VENV)/dev.installed ## format, and mend what can be mended
 
 prices: $(VENV)/dev.installed ## write openai_proxy/policy/prices.json anew from the genai-prices package
 	$(BIN)/python -m tools.prices
+
+configuration: $(VENV)/dev.installed ## write the tables of docs/configuration.md anew from the schema
+	$(BIN)/python -m tools.configuration
 
 # run.txt first: dev.txt is held to its versions, so both locks test what is run.
 lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade)

@@ -6,8 +6,11 @@ import gc
 import os
 import signal
 import sys
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.endpoints import serverFromString
@@ -15,47 +18,24 @@ from twisted.logger import Logger
 from twisted.python import log, usage
 
 from openai_proxy import __version__
-from openai_proxy.config.settings import Observation, Settings, Timeouts, with_limit
+from openai_proxy.config.address import listen_description
+from openai_proxy.config.settings import Settings, with_limit
+from openai_proxy.config.url import root_url
 from openai_proxy.observe.log_file import STDOUT
-from openai_proxy.wire.agent import check_uri
+
+if TYPE_CHECKING:
+    from openai_proxy.config.configuration import Configuration
 
 _log = Logger()
 
 
-def listen_description(port: str) -> str:
-    """A port number, or a Twisted endpoint description, as a description."""
-    if port.isascii() and port.isdecimal():
-        if int(port) > 65535:
-            raise ValueError(f"{port} is not a port number (0 to 65535)")
-        return f"tcp:{port}"
-    return port
-
-
-def check_endpoint(reactor: Any, description: str) -> None:
-    """Raise ValueError if Twisted cannot make an endpoint of a description."""
+def check_endpoint(reactor: Any, description: str, place: str) -> None:
+    """Raise ValueError if Twisted cannot make an endpoint of a description, which stands at ``place``."""
     try:
         serverFromString(reactor, description)
     except Exception as error:
         # Each kind of endpoint parses its own words, and fails in its own way.
-        raise ValueError(f"--port {description}: not an endpoint description: {error}") from None
-
-
-def upstream_url(url: str) -> str:
-    """A provider's root: http or https, no query, no credentials; without a slash at its end."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not an http:// or https:// URL")
-    if parts.username or parts.password:
-        raise ValueError("a URL with credentials in it is not taken: clients bring their own")
-    if parts.query or parts.fragment or "?" in url:
-        raise ValueError(f"{url!r} has a query or a fragment")
-    if not url.isascii() or any(character <= " " for character in url):
-        raise ValueError(f"{url!r} has characters that a URL cannot have")
-    try:
-        check_uri(url.encode("ascii"))
-    except ValueError as error:
-        raise ValueError(f"{url!r}: {error}") from None
-    return url.rstrip("/")
+        raise ValueError(f"{place} {description}: not an endpoint description: {error}") from None
 
 
 def seconds(value: str) -> float:
@@ -80,6 +60,39 @@ def log_path(path: str | None) -> str | None:
     return path if path in (None, STDOUT) else os.path.abspath(path)
 
 
+def _off(_: Any) -> bool:
+    return False
+
+
+_SETS: tuple[tuple[str, str, str, Any], ...] = (
+    ("port", "", "listen", listen_description),
+    ("upstream", "", "upstream", root_url),
+    ("ca-file", "", "ca_file", str),
+    ("access-log", "", "access_log", log_path),
+    ("access-log-sample", "", "access_log_sample", positive),
+    ("no-mock", "", "mock", _off),
+    ("connect-timeout", "timeouts", "connect_seconds", seconds),
+    ("head-timeout", "timeouts", "head_seconds", seconds),
+    ("idle-timeout", "timeouts", "idle_seconds", seconds),
+    ("prices", "observation", "prices_file", str),
+    ("no-observe", "observation", "answers", _off),
+    ("no-include-usage", "observation", "include_usage", _off),
+)
+"""What an option sets: the option, the part of the settings, the field, and what makes its value."""
+
+
+def _replaced(settings: Settings, part: str, field: str, value: Any) -> Settings:
+    if not part:
+        return replace(settings, **{field: value})
+    return replace(settings, **{part: replace(getattr(settings, part), **{field: value})})
+
+
+def _end_with(problems: str) -> None:
+    """End the process if there are any, each on a line of its own."""
+    if problems:
+        raise SystemExit("\n".join(f"openai_proxy: {line}" for line in problems.splitlines())) from None
+
+
 class Options(usage.Options):
     """The options of ``twistd openaiproxy``."""
 
@@ -89,6 +102,7 @@ class Options(usage.Options):
         "what happened. /mock/v1/... answers without key or network."
     )
     optParameters = [  # noqa: RUF012 (usage.Options reads it)
+        ["config", "c", None, "Configuration file (YAML); options of the command line come before it."],
         ["port", "p", "8080", "Port number, or endpoint description (tcp:8080:interface=127.0.0.1)."],
         ["upstream", "u", "https://api.openai.com", "Root URL of the provider 'openai'."],
         ["ca-file", None, None, "PEM file of a private CA to trust besides the system's."],
@@ -100,12 +114,14 @@ class Options(usage.Options):
         ["access-log-sample", None, "1", "Of exchanges that are ok, only one of so many has a line."],
     ]
     optFlags = [  # noqa: RUF012
+        ["check", None, "Check the configuration file, print what it says, and exit."],
         ["no-mock", None, "Serve no /mock/v1."],
         ["no-observe", None, "Read no answer: no tokens, costs, clocks of tokens, errors in streams."],
         ["no-include-usage", None, "Do not ask streams for their usage."],
     ]
 
     def __init__(self) -> None:
+        self._given: set[str] = set()
         super().__init__()
         self._limits: list[str] = []
 
@@ -125,31 +141,83 @@ class Options(usage.Options):
         except usage.UsageError as error:
             raise SystemExit(f"openai_proxy: {error} (twistd openaiproxy --help)") from None
 
+    def __setitem__(self, name: str, value: Any) -> None:
+        """As usage.Options sets what is given, and does not set what is left at its default."""
+        self._given.add(name)
+        super().__setitem__(name, value)
+
     def postOptions(self) -> None:
         """Check every value; the settings are in ``self.settings`` then."""
-        self.settings = Settings(
-            listen=self._checked("port", listen_description),
-            upstream=self._checked("upstream", upstream_url),
-            ca_file=self["ca-file"],
-            mock=not self["no-mock"],
-            access_log=self._checked("access-log", log_path),
-            access_log_sample=self._checked("access-log-sample", positive),
-            timeouts=Timeouts(
-                connect_seconds=self._checked("connect-timeout", seconds),
-                head_seconds=self._checked("head-timeout", seconds),
-                idle_seconds=self._checked("idle-timeout", seconds),
-            ),
-            observation=Observation(
-                answers=not self["no-observe"],
-                include_usage=not self["no-include-usage"],
-                prices_file=self["prices"],
-            ),
-        )
+        configuration = self._configuration()
+        settings = Settings() if configuration is None else configuration.settings()
+        for option, part, field, check in _SETS:
+            if option in self._given:
+                settings = _replaced(settings, part, field, self._checked(option, check))
         for setting in self._limits:
             try:
-                self.settings = with_limit(self.settings, setting)
+                settings = with_limit(settings, setting)
             except ValueError as error:
                 raise usage.UsageError(f"--limit: {error}") from None
+        self.settings = settings
+        if configuration is not None and self["check"]:
+            self._check(configuration)
+        if configuration is not None:
+            _end_with(str(configuration.refusal() or ""))
+
+    def _configuration(self) -> Configuration | None:
+        """What the file says; one that is wrong ends the process with a line for each problem."""
+        if self["config"] is None:
+            if self["check"]:
+                raise usage.UsageError("--check: there is nothing to check without --config")
+            return None
+        # YAML and the catalogue are memory that a daemon without a file is spared.
+        from openai_proxy.config.configuration import load
+        from openai_proxy.config.problems import ConfigError
+        from openai_proxy.config.secret import SecretReader
+        from openai_proxy.providers.catalogue import read_catalogue
+
+        port = self._checked("port", listen_description) if "port" in self._given else None
+        try:
+            return load(Path(self["config"]), read_catalogue(), SecretReader(os.environ), port)
+        except ConfigError as error:
+            _end_with(str(error))
+            raise
+
+    @property
+    def listen_place(self) -> str:
+        """Where ``settings.listen`` was said, for an error about it."""
+        if self["config"] is None or "port" in self._given:
+            return "--port"
+        return f"{self['config']}: listeners[0].address:"
+
+    def _check(self, configuration: Configuration) -> None:
+        """Print what was understood, and end the process: 0 if a daemon can start with it, else 1."""
+        from twisted.internet import reactor
+
+        from openai_proxy.config.report import report, targets
+        from openai_proxy.observe.expected_series import expected_series
+        from openai_proxy.policy.prices import Prices
+        from openai_proxy.wire.tls import trust_root_from_file
+
+        for line in report(configuration, expected_series(targets(configuration))):
+            print(line)
+        settings = self.settings
+        checks: list[Callable[[], object]] = [partial(Prices.load, settings.observation.prices_file)]
+        if settings.ca_file is not None:
+            checks.append(partial(trust_root_from_file, settings.ca_file))
+        for number, listener in enumerate(configuration.file.listeners):
+            place = f"{configuration.path}: listeners[{number}].address:"
+            checks.append(partial(check_endpoint, reactor, listen_description(listener.address), place))
+        problems = [str(configuration.refusal() or "")]
+        for check in checks:
+            try:
+                check()
+            except OSError as error:
+                problems.append(f"{error.filename}: {error.strerror}")
+            except ValueError as error:
+                problems.append(str(error))
+        _end_with("\n".join(filter(None, problems)))
+        raise SystemExit(0)
 
     def _checked(self, name: str, check: Any) -> Any:
         try:
@@ -210,7 +278,7 @@ def makeService(options: Options) -> IService:
     from openai_proxy.service import ProxyService
 
     try:
-        check_endpoint(reactor, options.settings.listen)
+        check_endpoint(reactor, options.settings.listen, options.listen_place)
         service = ProxyService(options.settings, reactor)
     except (ValueError, OSError) as error:
         print(f"openai_proxy: {error}", file=sys.__stderr__, flush=True)

@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
-from openai_proxy.config.settings import LIMIT_FIELDS, Settings
+from openai_proxy.config.configuration import load
+from openai_proxy.config.file import File, Observing
+from openai_proxy.config.reader import Reader
+from openai_proxy.config.routing import Breaker, Hedge, Retry
+from openai_proxy.config.secret import SecretReader
+from openai_proxy.config.settings import LIMIT_FIELDS, Limits, PoolLimits, Settings, Timeouts
 from openai_proxy.observe import buckets
 from openai_proxy.observe.access_log import Line
 from openai_proxy.observe.endpoint import _BY_PREFIX, ENDPOINTS, OTHER
@@ -26,9 +31,11 @@ from openai_proxy.observe.rate_limits import FORGET_SECONDS, MOST_PAIRS
 from openai_proxy.observe.record import SLOW_SECONDS, AttemptResult, DisconnectPhase, ErrorSource
 from openai_proxy.observe.upstream import CONNECT_RESULTS, STALE_CONNECTION
 from openai_proxy.observe.usage import UsageMissing
+from openai_proxy.providers.catalogue import read_catalogue
 from openai_proxy.providers.mock.knobs import MAX_CHUNKS, MAX_DELAY_MS, Fault
 from openai_proxy.relay.failures import _BY_ERROR, HELD_BODIES_FULL, PROXY_FAILED
 from openai_proxy.tap import Options
+from tools import configuration
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -147,6 +154,41 @@ def test_architecture_has_every_limit_with_its_default() -> None:
     for name, value in constants.items():
         module, _, constant = name.rpartition(".")
         assert getattr(import_module(f"openai_proxy.{module}"), constant) == value, name
+
+
+def test_configuration_has_every_key_and_provider() -> None:
+    """`make configuration` would change nothing."""
+    assert configuration.page(configuration.PAGE.read_text()) == configuration.PAGE.read_text()
+    # An empty cell would be a key that nobody has explained; limits are explained in architecture.md.
+    explained = [row for row in rows(section("docs/configuration.md", "## Keys")) if not row[3]]
+    assert {quoted(row[0])[0] for row in explained} <= LIMIT_FIELDS.keys() | {"connections"}
+
+
+def test_the_example_has_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once at least, and all of it is right; where no word says otherwise, it is the default."""
+    read: list[Reader] = []
+    making = Reader.__init__
+
+    def remember(self: Reader, *arguments: Any) -> None:
+        making(self, *arguments)
+        read.append(self)
+
+    monkeypatch.setattr(Reader, "__init__", remember)
+    environment = {f"{name}_API_KEY": "k" for name in ("OPENAI", "AZURE", "ANTHROPIC", "EXAMPLE")}
+    example = load(ROOT / "etc/openai-proxy.yaml", read_catalogue(), SecretReader(environment))
+    lines = read[-1].lines
+    known = set(configuration.keys(File))
+    given = {key for place in lines for key in known if _is_at(key, place)}
+    assert known - given == set()
+    file = example.file
+    assert (file.timeouts, file.limits, file.pool) == (Timeouts(), Limits(), PoolLimits())
+    assert (file.retry, file.breaker, file.hedge) == (Retry(), Breaker(), Hedge())
+    assert (file.observation, file.mock) == (Observing(), True)
+
+
+def _is_at(key: configuration.Path_, place: tuple[str | int, ...]) -> bool:
+    pairs = zip(key, place, strict=False)
+    return len(key) == len(place) and all(part in (configuration.EACH, given) for part, given in pairs)
 
 
 def test_architecture_names_the_floors_that_are_there() -> None:

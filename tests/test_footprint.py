@@ -25,6 +25,8 @@ print(*sorted(set(sys.modules) - before))
 
 NOT_NEEDED = {
     "tomllib": "only for an operator's prices in TOML",
+    "yaml": "only for a configuration file",
+    "openai_proxy.providers.catalogue": "the same",
     "twisted.web.static": "we serve no files",
     "twisted.web.template": "we serve no HTML",
     "twisted.trial.unittest": "a test's",

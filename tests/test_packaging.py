@@ -119,6 +119,16 @@ def test_twistd_of_another_environment_lists_the_installed_wheel(environment: Pa
     assert all(Path(origin).is_relative_to(environment.parents[1]) for origin in origins), origins
 
 
+def test_the_installed_wheel_has_its_data(environment: Path, tmp_path: Path) -> None:
+    """Prices and the catalogue of providers are read where they are installed."""
+    script = (
+        "from openai_proxy.policy.prices import Prices\n"
+        "from openai_proxy.providers.catalogue import read_catalogue\n"
+        "print(Prices.load().known_name('openai', 'gpt-4o'), read_catalogue()['openai'].base_url)"
+    )
+    assert run(environment, "-Ic", script, cwd=tmp_path).split() == ["gpt-4o", "https://api.openai.com"]
+
+
 @pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
 def test_a_lock_pins_every_package_and_names_no_index(lock: str) -> None:
     """``make`` installs the same bytes everywhere, from whatever index a machine is set to."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from openai_proxy.config.settings import Settings
-from openai_proxy.tap import Options, call_plainly, upstream_url
+from openai_proxy.config.settings import Observation, Settings
+from openai_proxy.tap import Options, call_plainly
 
 
 def test_an_event_is_called_and_its_error_is_logged(nothing_left: list[object]) -> None:
@@ -26,30 +28,6 @@ def test_a_keyboard_interrupt_is_nobodys_error() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         call_plainly(object(), interrupted)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://foo,bar",
-        "http://host:0",
-        "http://h\\x",
-        "http://host/\x7f",
-        "ftp://host",
-        "http://u:p@host",
-        "http://h?q",
-    ],
-)
-def test_an_upstream_that_cannot_be_asked_is_refused_at_start(url: str) -> None:
-    """What every request would fail for is a ValueError before there is one."""
-    with pytest.raises(ValueError, match=r"."):
-        upstream_url(url)
-
-
-def test_an_upstream_keeps_its_path_and_loses_its_last_slash() -> None:
-    """The root is what request targets are put behind."""
-    assert upstream_url("https://host:8443/base/") == "https://host:8443/base"
-    assert upstream_url("http://[::1]:1") == "http://[::1]:1"
 
 
 def settings_of(*words: str) -> Settings:
@@ -80,3 +58,77 @@ def test_a_sample_is_one_of_a_whole_number(value: str) -> None:
     """Anything else is refused with the option's name."""
     with pytest.raises(SystemExit, match="--access-log-sample"):
         settings_of(f"--access-log-sample={value}")
+
+
+def test_what_is_not_given_is_the_settings_own_default() -> None:
+    """An option shows its default in --help; the settings have it in truth."""
+    assert settings_of() == Settings()
+    parameters: list[Any] = list(Options.optParameters)
+    defaults = [f"--{name}={default}" for name, _, default, _ in parameters if default is not None]
+    assert len(defaults) > 5
+    assert settings_of(*defaults) == Settings()
+
+
+FILE = """
+listeners: [{address: "tcp:9:interface=127.0.0.1"}]
+providers: {openai: {base_url: http://file.example}}
+mock: false
+ca_file: /file.pem
+timeouts: {connect_seconds: 11, head_seconds: 12, idle_seconds: 13}
+limits: {body_bytes: 14}
+observation: {answers: false, include_usage: false}
+prices: {file: /file.toml}
+access_log: {file: /file.json, sample: 15}
+"""
+LINE = {
+    "port": ("1", "listen", "tcp:1"),
+    "upstream": ("http://line.example/", "upstream", "http://line.example"),
+    "ca-file": ("/line.pem", "ca_file", "/line.pem"),
+    "access-log": ("-", "access_log", "-"),
+    "access-log-sample": ("1", "access_log_sample", 1),
+    "connect-timeout": ("10", "timeouts.connect_seconds", 10.0),
+    "head-timeout": ("600", "timeouts.head_seconds", 600.0),
+    "idle-timeout": ("600", "timeouts.idle_seconds", 600.0),
+    "prices": ("/line.toml", "observation.prices_file", "/line.toml"),
+    "limit": ("body_bytes=16", "limits.body_bytes", 16),
+}
+
+
+def parsed(path: Path, *options: str) -> Settings:
+    """The settings of a command line with a file."""
+    return settings_of("--config", str(path), *options)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A file with another value for all that an option sets."""
+    path = tmp_path / "proxy.yaml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.mark.parametrize("option", LINE)
+def test_an_option_comes_before_the_file_and_changes_nothing_else(option: str, config: Path) -> None:
+    """Also where it says the default: it was given."""
+    value, path, expected = LINE[option]
+    from_file, settings = parsed(config), parsed(config, f"--{option}={value}")
+    read = attrgetter(path)
+    assert read(settings) == expected != read(from_file)
+    for _, other, _ in LINE.values():
+        assert other == path or attrgetter(other)(settings) == attrgetter(other)(from_file)
+
+
+def test_options_that_take_away_do_so_whatever_the_file_says(tmp_path: Path) -> None:
+    """There is no option to give back: without it the file holds."""
+    path = tmp_path / "proxy.yaml"
+    path.write_text("mock: true\nobservation: {answers: true, include_usage: true}\n")
+    assert parsed(path) == Settings()
+    settings = parsed(path, "--no-mock", "--no-observe", "--no-include-usage")
+    assert (settings.mock, settings.observation) == (False, Observation(False, False))
+
+
+def test_every_option_of_a_value_is_tried_against_the_file() -> None:
+    """One that is added later would be ignored beside a file, or the file beside it."""
+    parameters: list[Any] = [*Options.optParameters, *Options.optFlags]
+    flags = {"check", "no-mock", "no-observe", "no-include-usage"}
+    assert {name for name, *_ in parameters} == (LINE.keys() - {"limit"}) | flags | {"config"}
