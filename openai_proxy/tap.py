@@ -199,9 +199,12 @@ class Options(usage.Options):
         from openai_proxy.policy.prices import Prices
         from openai_proxy.wire.tls import trust_root_from_file
 
-        for line in report(configuration, expected_series(targets(configuration))):
-            print(line)
         settings = self.settings
+        providers = configuration.providers or ["openai"]
+        for line in report(
+            configuration, expected_series(providers, targets(configuration), with_mock=settings.mock)
+        ):
+            print(line)
         checks: list[Callable[[], object]] = [partial(Prices.load, settings.observation.prices_file)]
         if settings.ca_file is not None:
             checks.append(partial(trust_root_from_file, settings.ca_file))

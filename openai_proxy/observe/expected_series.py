@@ -7,14 +7,22 @@ from collections.abc import Iterable
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import Attempt, AttemptResult, Generation, Record
+from openai_proxy.observe.upstream import NO_CONNECTIONS
 from openai_proxy.observe.usage import Usage
 
 _ENDPOINT = "chat_completions"
 
 
-def expected_series(targets: Iterable[tuple[str, str]]) -> tuple[int, int]:
+def expected_series(
+    providers: Iterable[str], targets: Iterable[tuple[str, str]], with_mock: bool = False
+) -> tuple[int, int]:
     """Series at the start, and when each target, ``(provider, model)``, has answered one chat completion."""
     metrics = Metrics(new_registry())
+    for provider in providers:
+        metrics.expect(provider)
+        metrics.watch_pool(provider, lambda: NO_CONNECTIONS)
+    if with_mock:
+        metrics.expect("mock")
     before = _series(metrics)
     for provider, model in targets:
         metrics.exchange_began(_ENDPOINT)
@@ -23,7 +31,7 @@ def expected_series(targets: Iterable[tuple[str, str]]) -> tuple[int, int]:
 
 
 def _series(metrics: Metrics) -> int:
-    return sum(len(family.samples) for family in metrics.registry.collect())
+    return sum(1 for family in metrics.registry.collect() for _ in family.samples)
 
 
 def _answered(provider: str, model: str) -> Record:

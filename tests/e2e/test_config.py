@@ -108,6 +108,16 @@ def test_the_example_is_understood_and_refused_for_now(tmp_path: Path) -> None:
     assert all("prices.toml" in line or "CA file" in line for line in lines)
 
 
+def test_the_series_that_check_promises_are_those_of_a_daemon(tmp_path: Path) -> None:
+    """Of one that has just begun; a few come with what it serves."""
+    path = written(tmp_path, "")
+    promised = int(run("--check", "--config", path).stdout.split("metric series: ")[1].split()[0])
+    with Daemon("--config", path) as daemon:
+        exposed = daemon.ask("GET", "/metrics").body.splitlines()
+    series = [line for line in exposed if line and not line.startswith(b"#")]
+    assert abs(len(series) - promised) <= 10
+
+
 def test_a_daemon_is_what_its_file_says(tmp_path: Path) -> None:
     """Port, upstream, routes and limits."""
     with RawUpstream() as upstream:

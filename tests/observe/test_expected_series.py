@@ -7,11 +7,17 @@ from openai_proxy.observe.expected_series import expected_series
 
 def test_each_target_adds_the_same_number_of_series() -> None:
     """None for what is asked for again; the start is the same whatever comes."""
-    start, none = expected_series([])
+    start, none = expected_series(["openai"], [])
     assert none == start > 0
-    sizes = [expected_series([("openai", f"m{n}") for n in range(count)]) for count in (1, 2, 3)]
+    sizes = [expected_series(["openai"], [("openai", f"m{n}") for n in range(count)]) for count in (1, 2, 3)]
     assert {before for before, _ in sizes} == {start}
     first, second, third = (after - start for _, after in sizes)
     assert first > 0
     assert 0 < second - first == third - second <= first
-    assert expected_series([("openai", "m0")] * 3) == sizes[0]
+    assert expected_series(["openai"], [("openai", "m0")] * 3) == sizes[0]
+
+
+def test_each_provider_has_series_from_the_start() -> None:
+    """Those whose first failure has to be seen."""
+    (one, _), (two, _), (three, _) = (expected_series(names, []) for names in ("a", "ab", "abc"))
+    assert 0 < two - one == three - two
