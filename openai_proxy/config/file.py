@@ -11,6 +11,8 @@ from openai_proxy.config.routing import Breaker, Hedge, ModelName, Retry, Route
 from openai_proxy.config.section import Section
 from openai_proxy.config.settings import Limits, PoolLimits, Positive, Timeouts
 
+FileName = Annotated[str, Meta(min_length=1, description="a file's name")]
+
 
 class Listener(Section, frozen=True):
     """A port that clients connect to."""
@@ -33,14 +35,14 @@ class Observing(Section, frozen=True):
 class PriceList(Section, frozen=True):
     """What models cost."""
 
-    file: str | None = None
+    file: FileName | None = None
     """Prices of your own, .json or .toml, over the package's. A relative path is beside this file."""
 
 
 class AccessLog(Section, frozen=True):
     """A line of JSON for each exchange."""
 
-    file: str | None = None
+    file: FileName | None = None
     """Where to; `-` is stdout. A relative path is beside this file."""
     sample: Positive = 1
     """Of exchanges that are ok, only one of so many has a line."""
@@ -59,7 +61,7 @@ class File(Section, frozen=True):
     """Names that clients may ask for besides `provider/model`."""
     mock: bool = True
     """Whether `/mock/v1` is served."""
-    ca_file: str | None = None
+    ca_file: FileName | None = None
     """PEM file of a private authority, trusted besides the system's. A relative path is beside this file."""
     timeouts: Timeouts = Timeouts()
     """How long an upstream may take."""

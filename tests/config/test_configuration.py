@@ -165,6 +165,7 @@ GROQ = "providers: {groq: }\n"
         ("listeners: [{address: '99999'}]", "1: listeners[0].address: 99999 is not a port number"),
         ("listeners: [{address: '1'}, {address: tcp:1}]", "1: listeners[1].address: the same as one before"),
         ("listeners: []", "1: listeners: at least one is wanted"),
+        ("access_log: {file: ''}", "1: access_log.file: text (a file's name) is wanted"),
     ],
 )
 def test_what_does_not_fit_together_is_told(write: Write, text: str, problem: str) -> None:
