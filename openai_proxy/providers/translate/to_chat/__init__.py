@@ -1,0 +1,1 @@
+"""Out comes OpenAI's dialect: chat completions."""

@@ -1,0 +1,1 @@
+"""Out comes Anthropic's dialect: Messages."""
