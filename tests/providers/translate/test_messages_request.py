@@ -358,7 +358,7 @@ def test_four_breakpoints(automatic: bool) -> None:
     parts = [{"type": "text", "text": str(number), "cache_control": control} for number in range(5)]
     messages = [{"role": "system", "content": parts[:2]}, {"role": "user", "content": parts[2:]}]
     tool = TOOL | {"cache_control": control}
-    extra = {"cache_control": control} if automatic else {}
+    extra: Json = {"cache_control": control} if automatic else {}
     request = made(messages=messages, tools=[tool], **extra)
     body = request.body
     blocks = [*body["tools"], *body["system"], *body["messages"][0]["content"]]

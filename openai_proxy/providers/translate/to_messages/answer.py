@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openai_proxy.observe.usage import NO_QUIRKS, Quirks, Usage
-from openai_proxy.providers.translate.member import Json, parsed_object
+from openai_proxy.providers.translate.member import Json, json_text, parsed_object
 from openai_proxy.providers.translate.reason import MESSAGE_TIERS, stop_reason
 from openai_proxy.providers.translate.to_messages.block import text_block
 from openai_proxy.providers.translate.untranslatable import UnreadableAnswer
@@ -91,7 +91,7 @@ def _calls(said: Json, id_: str) -> list[Json]:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict):
             continue
-        arguments = _text(function.get("arguments"))
+        arguments = arguments_of(function.get("arguments"))
         parsed = parsed_object(arguments)
         made.append(
             {
@@ -102,6 +102,11 @@ def _calls(said: Json, id_: str) -> list[Json]:
             }
         )
     return made
+
+
+def arguments_of(value: Any) -> str:
+    """As text: some servers send the object itself."""
+    return json_text(value) if isinstance(value, dict) else _text(value)
 
 
 def call_id(answer_id: str, place: int) -> str:

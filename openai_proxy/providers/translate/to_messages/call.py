@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from openai_proxy.providers.translate.member import json_text, parsed_object
-from openai_proxy.providers.translate.to_messages.answer import call_id
+from openai_proxy.providers.translate.member import parsed_object
+from openai_proxy.providers.translate.to_messages.answer import arguments_of, call_id
 
 MAX_HELD_CHARS: Final = 4 * 1024 * 1024
 _CHARS_PER_CALL: Final = 256
@@ -61,7 +61,7 @@ class Calls:
     def take(self, fragment: Fragment, answer_id: str) -> tuple[Call, str] | None:
         """The call and what its arguments go on with; None if it is closed, or all are too long."""
         function = fragment.function or Function()
-        name, text = function.name or "", _text(function.arguments)
+        name, text = function.name or "", arguments_of(function.arguments)
         call = self._call_of(fragment, name)
         if call is None:
             call = self._new(fragment, name, answer_id)
@@ -111,13 +111,6 @@ class Calls:
             self.current.parts = []
         self.current = self.waiting.pop(0) if self.waiting else None
         return self.current
-
-
-def _text(arguments: Any) -> str:
-    """Some send an object instead of its text."""
-    if isinstance(arguments, dict):
-        return json_text(arguments)
-    return arguments if isinstance(arguments, str) else ""
 
 
 def _is_whole(call: Call) -> bool:
