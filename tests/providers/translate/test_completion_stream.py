@@ -10,6 +10,7 @@ import pytest
 from openai.lib.streaming._deltas import accumulate_delta
 
 from openai_proxy.observe.sse import MAX_EVENT_BYTES, SseSplitter
+from openai_proxy.providers.translate.event import CUT
 from openai_proxy.providers.translate.to_chat.stream import MAX_THINKING_CHARS, CompletionStream
 
 Json = dict[str, Any]
@@ -313,6 +314,13 @@ def test_an_end_without_a_blank_line() -> None:
     assert not stream.ended
     assert (out + stream.end()).endswith(b"data: [DONE]\n\n")
     assert stream.ended
+
+
+def test_a_cut_event() -> None:
+    """It is told as what it is."""
+    stream = CompletionStream("m", 7)
+    stream.feed(event(start()) + event(text(0, "a")[1])[:-9])
+    assert CUT.encode() in stream.end()
 
 
 def test_byte_by_byte() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from openai_proxy.observe.sse import SseSplitter
 from openai_proxy.observe.usage import QUIRKS
+from openai_proxy.providers.translate.event import CUT
 from openai_proxy.providers.translate.to_messages.call import MAX_HELD_CHARS
 from openai_proxy.providers.translate.to_messages.stream import PING, MessageStream
 
@@ -359,6 +360,14 @@ def test_what_follows_the_end() -> None:
 def test_pings() -> None:
     """An event that Anthropic's clients skip."""
     assert SseSplitter().feed(PING) == [(b"ping", b'{"type":"ping"}')]
+
+
+@pytest.mark.parametrize("chars", [1, 2, 9])
+def test_a_cut_event(chars: int) -> None:
+    """It is told as what it is; one that lacks its blank line only is whole."""
+    stream = MessageStream("m")
+    stream.feed(chunk(content="a") + chunk("stop")[:-chars])
+    assert (CUT.encode() in stream.end()) is (chars > 2)
 
 
 def test_byte_by_byte() -> None:

@@ -141,7 +141,8 @@ class CompletionStream:
         """The upstream's stream is over: an error, if the answer was not."""
         out = b""
         for _, event in self._splitter.finish():
-            if not (self.ended or self.failed):
+            # Half an event is not unreadable, but cut.
+            if not (self.ended or self.failed) and decoded_event(_event, event) is not None:
                 out += self._take(event)
         if not (self.ended or self.failed):
             out += self._fail({"type": "api_error", "message": CUT})

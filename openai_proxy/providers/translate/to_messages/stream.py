@@ -145,7 +145,9 @@ class MessageStream:
         """The upstream's stream is over: an error, if the answer was not."""
         out: list[bytes] = []
         for name, event in self._splitter.finish():
-            if not (self.ended or self.failed):
+            # Half an event is not unreadable, but cut.
+            is_whole = event.startswith(b"[DONE]") or decoded_event(_chunk, event) is not None
+            if not (self.ended or self.failed) and is_whole:
                 self._take(name, event, out)
         if not (self.ended or self.failed):
             if self._reason is not None:
