@@ -19,5 +19,10 @@ class Untranslatable(Exception):
         self.param = param
 
 
+def too_deep() -> Untranslatable:
+    """A body whose arrays and objects are nested as nobody means it."""
+    return Untranslatable("The request's body is nested too deeply.")
+
+
 class UnreadableAnswer(UpstreamError):
     """What the upstream sent is not an answer in its own dialect."""

@@ -175,6 +175,17 @@ def test_json_schema(schema: Json, strict: bool) -> None:
     assert format_ == {"type": "json_schema", "json_schema": json_schema}
 
 
+def test_a_schema_that_is_too_deep() -> None:
+    """It is refused, and does not end the daemon's patience."""
+    schema: Json = {"type": "string"}
+    for _ in range(2000):
+        schema = {"anyOf": [schema]}
+    with pytest.raises(Untranslatable):
+        completion_request(
+            HI | {"output_config": {"format": {"type": "json_schema", "schema": schema}}}, PLAIN
+        )
+
+
 def test_the_system_prompt() -> None:
     """One message of it; a line that changes with each request would keep it out of every cache."""
     billing = text("x-anthropic-billing-header: cc_version=1; cch=abc")

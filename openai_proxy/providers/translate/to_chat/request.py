@@ -20,7 +20,7 @@ from openai_proxy.providers.translate.member import (
 from openai_proxy.providers.translate.to_chat.tool import tools
 from openai_proxy.providers.translate.to_chat.turn import turns
 from openai_proxy.providers.translate.traits import ChatTraits
-from openai_proxy.providers.translate.untranslatable import Untranslatable
+from openai_proxy.providers.translate.untranslatable import Untranslatable, too_deep
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Least first."""
@@ -47,6 +47,13 @@ class CompletionRequest(Struct, frozen=True):
 
 def completion_request(body: Json, traits: ChatTraits) -> CompletionRequest:
     """Raises :class:`Untranslatable`. ``body`` is not changed, but parts of it are in what is made."""
+    try:
+        return _translated(body, traits)
+    except RecursionError:
+        raise too_deep() from None
+
+
+def _translated(body: Json, traits: ChatTraits) -> CompletionRequest:
     dropped = Dropped()
     made: Json = {"model": as_name(body.get("model"), "model")}
     made["messages"] = turns(body, traits, dropped)

@@ -13,7 +13,7 @@ from openai_proxy.providers.translate.to_messages.block import text_block
 from openai_proxy.providers.translate.to_messages.tool import tools
 from openai_proxy.providers.translate.to_messages.turn import Turns, turns
 from openai_proxy.providers.translate.traits import MessagesTraits, Sampling, Thinking
-from openai_proxy.providers.translate.untranslatable import Untranslatable
+from openai_proxy.providers.translate.untranslatable import Untranslatable, too_deep
 
 MAX_BREAKPOINTS: Final = 4
 """The API refuses a request with more ``cache_control``."""
@@ -78,6 +78,13 @@ class MessagesRequest(Struct, frozen=True):
 
 def messages_request(body: Json, traits: MessagesTraits) -> MessagesRequest:
     """Raises :class:`Untranslatable`. ``body`` is not changed, but parts of it are in what is made."""
+    try:
+        return _translated(body, traits)
+    except RecursionError:
+        raise too_deep() from None
+
+
+def _translated(body: Json, traits: MessagesTraits) -> MessagesRequest:
     _refuse(body)
     dropped = Dropped()
     model = as_name(body.get("model"), "model").removeprefix("anthropic/")
