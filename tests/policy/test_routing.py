@@ -122,8 +122,9 @@ def test_at_a_provider(provider: str, model: str, sent: str) -> None:
 
 def test_at_no_provider() -> None:
     """An unknown one is an error, not the default."""
-    with pytest.raises(NoRoute, match="There is no provider 'gorq'. Did you mean 'groq'\\?") as raised:
+    with pytest.raises(NoRoute) as raised:
         ROUTER.plan_at("gorq", "x")
+    assert raised.value.message == "There is no provider 'gorq'. Did you mean 'groq'?"
     assert (raised.value.param, raised.value.code) == ("provider", "provider_not_found")
 
 
