@@ -1,0 +1,129 @@
+"""Where an object was created: what follows on it has to go there too."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from openai_proxy.observe.members import NOTHING, decoded, text_of
+
+_MOST: Final = 100_000
+_SECONDS: Final = 30 * 86400.0
+"""As long as OpenAI keeps responses."""
+_LONGEST_ANSWER: Final = 1024 * 1024
+
+COLLECTIONS: Final = frozenset({
+    "responses", "files", "batches", "uploads", "vector_stores", "file_batches", "containers",
+    "conversations", "jobs", "assistants", "threads", "runs", "evals", "videos", "sessions",
+})  # fmt: skip
+"""Parts of a path that an object's id stands behind: ``/v1/files/{id}``, ``/v1/fine_tuning/jobs/{id}``."""
+
+
+class Stickiness:
+    """Ids and the providers that made them: the most recently used, for a time since their last use."""
+
+    def __init__(self, most: int = _MOST, seconds: float = _SECONDS) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._by_id: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def remember(self, ids: Iterable[str], provider: str, now: float) -> None:
+        """``provider`` has made them."""
+        for one in ids:
+            self._by_id[one] = (provider, now)
+            self._by_id.move_to_end(one)
+        while len(self._by_id) > self._most:
+            self._by_id.popitem(last=False)
+
+    def provider_of(self, ids: Iterable[str], now: float) -> str | None:
+        """Who made the first of them that is known."""
+        for one in ids:
+            provider, used_at = self._by_id.get(one, ("", 0.0))
+            if not provider:
+                continue
+            if now - used_at > self._seconds:
+                del self._by_id[one]
+                continue
+            self.remember((one,), provider, now)
+            return provider
+        return None
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """They were deleted."""
+        for one in ids:
+            self._by_id.pop(one, None)
+
+
+def ids_in_path(path: bytes) -> tuple[str, ...]:
+    """What may be ids in a path, the outermost first: the outer object was there before the inner one.
+
+    Names of actions may be among them (``compact`` of ``/v1/responses/compact``): nobody made these.
+    """
+    segments = path.partition(b"?")[0].decode("latin-1").split("/")
+    return tuple(name for before, name in pairwise(segments) if before in COLLECTIONS and name)
+
+
+def names_objects(method: bytes, path: bytes) -> bool:
+    """Whether the answer to such a request may name objects that the provider has.
+
+    Not a POST alone: the files that a batch makes are named by the GET that finds it completed.
+    """
+    segments = path.partition(b"?")[0].decode("latin-1").split("/")
+    return method in (b"POST", b"GET") and not COLLECTIONS.isdisjoint(segments)
+
+
+class _Answer(Struct):
+    id: Raw = NOTHING
+    output_file_id: Raw = NOTHING
+    error_file_id: Raw = NOTHING
+    file: Raw = NOTHING
+    conversation: Raw = NOTHING
+    response: Raw = NOTHING
+
+
+class _Request(Struct):
+    previous_response_id: Raw = NOTHING
+    conversation: Raw = NOTHING
+    input_file_id: Raw = NOTHING
+    training_file: Raw = NOTHING
+    container: Raw = NOTHING
+
+
+_answer = msgspec.json.Decoder(_Answer)
+_request = msgspec.json.Decoder(_Request)
+
+
+def ids_in_answer(body: bytes) -> tuple[str, ...]:
+    """The ids that a JSON answer, or an event of the Responses API, says were made; none of a large one.
+
+    A batch names the files that it made, an upload its file, a response its conversation.
+    """
+    return _ids_in(_answer, body) if len(body) <= _LONGEST_ANSWER else ()
+
+
+def ids_in_request(body: bytes) -> tuple[str, ...]:
+    """The ids that a JSON request goes on from."""
+    return _ids_in(_request, body)
+
+
+def _ids_in(decoder: msgspec.json.Decoder[Any], body: bytes) -> tuple[str, ...]:
+    named = decoded(decoder, body)
+    ids = [_id_of(raw) for raw in msgspec.structs.astuple(named)] if named is not None else []
+    return tuple(one for one in ids if one)
+
+
+def _id_of(raw: Raw) -> str | None:
+    """Of an id, or of an object that has one."""
+    text = text_of(raw)
+    if text is not None or not len(raw):
+        return text
+    inner = decoded(_answer, raw)
+    return None if inner is None else text_of(inner.id)
