@@ -1,0 +1,131 @@
+"""Keys in requests: every spelling of a client's is found and taken off, ours is put in the provider's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from openai_proxy.wire.fields import Field
+
+_AUTHORIZATION: Final = b"authorization"
+_BEARER: Final = b"bearer "
+_KEY_FIELDS: Final = frozenset({_AUTHORIZATION, b"api-key", b"x-api-key", b"x-goog-api-key"})
+_KEY_PARAMETERS: Final = frozenset({b"key", b"api_key", b"api-key"})
+_SUBPROTOCOLS: Final = b"sec-websocket-protocol"
+_KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
+"""What browsers, whose WebSockets have no header fields, put before their key."""
+
+
+class Secret(Protocol):
+    """A key that is not shown by accident."""
+
+    def reveal(self) -> str:
+        """The key itself: visible ASCII."""
+
+
+class CredentialForm(Protocol):
+    """How a provider wants its key."""
+
+    @property
+    def place(self) -> str:
+        """``header`` or ``query``."""
+
+    @property
+    def name(self) -> str:
+        """The field's name, or the parameter's."""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the key, such as ``"Bearer "``."""
+
+
+Credentialled = tuple[list[Field], bytes]
+"""A request's fields and its target (path and query)."""
+
+
+def without_keys(
+    fields: Sequence[Field], target: bytes, also: frozenset[bytes] = frozenset()
+) -> Credentialled:
+    """The request without any key of its client; what holds none stays as it came, byte for byte.
+
+    :param also: in lower case, more fields and parameters that have a key.
+    """
+    dropped = _KEY_FIELDS | also
+    kept = [_tidy(field) for field in fields if field[0].lower() not in dropped]
+    return [field for field in kept if field is not None], _without_parameters(target, also)
+
+
+def with_key(
+    fields: Sequence[Field], target: bytes, form: CredentialForm, secret: Secret | None
+) -> Credentialled:
+    """The request with the configured key in the place of any of its client's.
+
+    Without a configured one the client's own goes on, in the provider's form and no other. A request
+    whose one key is in its place, or that has none in a form that can be changed, stays as it came.
+    """
+    name = form.name.encode("latin-1")
+    if secret is not None:
+        key = secret.reveal().encode("latin-1")
+    else:
+        keys = list(client_keys(fields, target))
+        if not keys or [place for place, _ in keys] == [name.lower()]:
+            return list(fields), target
+        key = dict(reversed(keys)).get(name.lower(), keys[0][1])
+    kept, target = without_keys(fields, target, frozenset({name.lower()}))
+    value = form.prefix.encode("latin-1") + key
+    if form.place == "query":
+        between = b"&" if b"?" in target else b"?"
+        return kept, b"%b%b%b=%b" % (target, between, name, quote_from_bytes(value, safe="").encode())
+    kept.append((name, value))
+    return kept, target
+
+
+def client_keys(fields: Sequence[Field], target: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The keys that a client sent, each with the name of the field or parameter (lower case) it was in.
+
+    An Authorization of another scheme than Bearer is none that could stand elsewhere.
+    """
+    for name, value in fields:
+        lower = name.lower()
+        yield from ((lower, key) for key in _keys_in(lower, value))
+    for parameter in target.partition(b"?")[2].split(b"&"):
+        name = _name_of(parameter)
+        if name in _KEY_PARAMETERS:
+            yield name, unquote_to_bytes(parameter.partition(b"=")[2])
+
+
+def _keys_in(name: bytes, value: bytes) -> list[bytes]:
+    if name == _AUTHORIZATION:
+        return [value[len(_BEARER) :].strip()] if value[: len(_BEARER)].lower() == _BEARER else []
+    if name == _SUBPROTOCOLS:
+        subprotocols = [one for one in _listed(value) if one.startswith(_KEY_SUBPROTOCOL)]
+        return [one.removeprefix(_KEY_SUBPROTOCOL) for one in subprotocols]
+    return [value] if name in _KEY_FIELDS else []
+
+
+def _without_parameters(target: bytes, also: frozenset[bytes]) -> bytes:
+    path, mark, query = target.partition(b"?")
+    parameters = query.split(b"&")
+    kept = [one for one in parameters if _name_of(one) not in _KEY_PARAMETERS | also]
+    if len(kept) == len(parameters):
+        return target
+    return path + mark + b"&".join(kept) if kept else path
+
+
+def _name_of(parameter: bytes) -> bytes:
+    """As a server reads it: ``%6Bey`` is ``key`` too."""
+    return unquote_to_bytes(parameter.partition(b"=")[0].replace(b"+", b" ")).lower()
+
+
+def _listed(value: bytes) -> list[bytes]:
+    return [one.strip() for one in value.split(b",")]
+
+
+def _tidy(field: Field) -> Field | None:
+    """Without the subprotocols that are keys; None if nothing is left."""
+    name, value = field
+    if name.lower() != _SUBPROTOCOLS or _KEY_SUBPROTOCOL not in value:
+        return field
+    kept = [one for one in _listed(value) if not one.startswith(_KEY_SUBPROTOCOL)]
+    return (name, b", ".join(kept)) if kept else None
