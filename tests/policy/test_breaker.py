@@ -127,7 +127,7 @@ def test_what_began_before_a_change_says_nothing_after_it() -> None:
     for leave, verdict in zip(late, [Verdict.GOOD, Verdict.BAD] * 5, strict=True):
         assert leave is not None
         watched.breaker.end(leave, verdict, 15.0)
-    assert watched.breaker.state is State.HALF_OPEN
+    assert watched.changes[-1] == (State.OPEN, State.HALF_OPEN)
     assert watched.breaker.begin(15.0) is None
     assert trial is not None
     watched.breaker.end(trial, Verdict.GOOD, 15.0)
