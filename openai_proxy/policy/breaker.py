@@ -9,8 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from openai_proxy.config.routing import Breaker as Settings
 from openai_proxy.observe.record import AttemptResult
-from openai_proxy.policy.settings import Breaker as Settings
 from openai_proxy.policy.sliding_count import SlidingCount
 
 

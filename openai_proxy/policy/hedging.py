@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from openai_proxy.config.routing import Hedge
 from openai_proxy.policy.first_tokens import FirstTokens
-from openai_proxy.policy.settings import Hedge
 from openai_proxy.policy.sliding_count import SlidingCount
 
 WINDOW_SECONDS: Final = 60.0

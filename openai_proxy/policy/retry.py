@@ -9,11 +9,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from openai_proxy.config.routing import Retry, RouteTimeouts
 from openai_proxy.observe.record import AttemptResult
 from openai_proxy.policy.retry_budget import RetryBudget
 from openai_proxy.policy.retry_fields import RetryFields
 from openai_proxy.policy.routing import Random
-from openai_proxy.policy.settings import Retry, RouteTimeouts
 
 _ANSWERED: Final = frozenset({AttemptResult.HTTP_4XX, AttemptResult.HTTP_429, AttemptResult.HTTP_5XX})
 _NEVER_AGAIN: Final = frozenset({AttemptResult.OK, AttemptResult.ABORTED})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from openai_proxy.policy.settings import Retry
+from openai_proxy.config.routing import Retry
 from openai_proxy.policy.sliding_count import SlidingCount
 
 WINDOW_SECONDS: Final = 10.0

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from openai_proxy.policy.settings import Route, RouteTarget, RouteTimeouts
+from openai_proxy.config.routing import Route, RouteTimeouts, Target
 
 _LONGEST_SHOWN: Final = 64
 _MOST_COMPARED: Final = 256
@@ -124,7 +124,7 @@ class Router:
         return NoRoute(what + near, "model", "model_not_found")
 
 
-def _in_order(route: Route, random: Random) -> Sequence[RouteTarget]:
+def _in_order(route: Route, random: Random) -> Sequence[Target]:
     """By chance, if they are weighted: each is first as often as its weight says, then of the rest.
 
     The largest ``u ** (1 / weight)`` first does that (Efraimidis and Spirakis, 2006).
@@ -139,7 +139,7 @@ def _in_order(route: Route, random: Random) -> Sequence[RouteTarget]:
     return [target for _, target in drawn]
 
 
-def _candidate(target: RouteTarget, name: str) -> Candidate:
+def _candidate(target: Target, name: str) -> Candidate:
     model = target.model or name
     return Candidate(target.provider, model, model)
 

@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from openai_proxy.config.provider import CREDENTIAL_FIELDS, Credential
+from openai_proxy.config.secret import Secret
 from openai_proxy.wire.fields import Field
 
 _AUTHORIZATION: Final = b"authorization"
 _BEARER: Final = b"bearer "
-_KEY_FIELDS: Final = frozenset({_AUTHORIZATION, b"api-key", b"x-api-key", b"x-goog-api-key"})
+_KEY_FIELDS: Final = frozenset(name.encode() for name in CREDENTIAL_FIELDS)
 _KEY_PARAMETERS: Final = frozenset({b"key", b"api_key", b"api-key"})
 _SUBPROTOCOLS: Final = b"sec-websocket-protocol"
 _KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
 """What browsers, whose WebSockets have no header fields, put before their key."""
-
-
-class Secret(Protocol):
-    """A key that is not shown by accident."""
-
-    def reveal(self) -> str:
-        """The key itself: visible ASCII."""
-
-
-class CredentialForm(Protocol):
-    """How a provider wants its key."""
-
-    @property
-    def place(self) -> str:
-        """``header`` or ``query``."""
-
-    @property
-    def name(self) -> str:
-        """The field's name, or the parameter's."""
-
-    @property
-    def prefix(self) -> str:
-        """What stands before the key, such as ``"Bearer "``."""
-
+_VISIBLE: Final = re.compile(rb"[\x21-\x7e]+")
 
 Credentialled = tuple[list[Field], bytes]
 """A request's fields and its target (path and query)."""
@@ -57,24 +37,25 @@ def without_keys(
 
 
 def with_key(
-    fields: Sequence[Field], target: bytes, form: CredentialForm, secret: Secret | None
+    fields: Sequence[Field], target: bytes, credential: Credential, secret: Secret | None
 ) -> Credentialled:
     """The request with the configured key in the place of any of its client's.
 
     Without a configured one the client's own goes on, in the provider's form and no other. A request
     whose one key is in its place, or that has none in a form that can be changed, stays as it came.
     """
-    name = form.name.encode("latin-1")
+    name = credential.name.encode("latin-1")
     if secret is not None:
         key = secret.reveal().encode("latin-1")
     else:
         keys = list(client_keys(fields, target))
-        if not keys or [place for place, _ in keys] == [name.lower()]:
+        wanted = name.lower() if credential.place == "header" else b"?" + name.lower()
+        if not keys or [place for place, _ in keys] == [wanted]:
             return list(fields), target
-        key = dict(reversed(keys)).get(name.lower(), keys[0][1])
+        key = dict(reversed(keys)).get(wanted, keys[0][1])
     kept, target = without_keys(fields, target, frozenset({name.lower()}))
-    value = form.prefix.encode("latin-1") + key
-    if form.place == "query":
+    value = credential.prefix.encode("latin-1") + key
+    if credential.place == "query":
         between = b"&" if b"?" in target else b"?"
         return kept, b"%b%b%b=%b" % (target, between, name, quote_from_bytes(value, safe="").encode())
     kept.append((name, value))
@@ -82,17 +63,19 @@ def with_key(
 
 
 def client_keys(fields: Sequence[Field], target: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The keys that a client sent, each with the name of the field or parameter (lower case) it was in.
+    """The keys that a client sent, each with its place: a field's name, or ``?`` and a parameter's.
 
-    An Authorization of another scheme than Bearer is none that could stand elsewhere.
+    None that could not stand elsewhere: an Authorization of another scheme than Bearer, or a parameter
+    whose escapes would end a field.
     """
     for name, value in fields:
         lower = name.lower()
         yield from ((lower, key) for key in _keys_in(lower, value))
     for parameter in target.partition(b"?")[2].split(b"&"):
         name = _name_of(parameter)
-        if name in _KEY_PARAMETERS:
-            yield name, unquote_to_bytes(parameter.partition(b"=")[2])
+        key = unquote_to_bytes(parameter.partition(b"=")[2])
+        if name in _KEY_PARAMETERS and _VISIBLE.fullmatch(key):
+            yield b"?" + name, key
 
 
 def _keys_in(name: bytes, value: bytes) -> list[bytes]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_proxy.config.routing import Breaker as Settings
 from openai_proxy.observe.record import AttemptResult
 from openai_proxy.policy.breaker import VERDICTS, Breaker, Pass, State, Verdict
-from openai_proxy.policy.settings import Breaker as Settings
 
 CHANGES = {
     (State.CLOSED, State.OPEN),

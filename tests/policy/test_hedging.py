@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_proxy.config.routing import Hedge
 from openai_proxy.policy.hedging import WINDOW_SECONDS, Hedging
-from openai_proxy.policy.settings import Hedge
 
 ON = Hedge(enabled=True, min_seconds=0.1)
 

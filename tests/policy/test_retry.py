@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_proxy.config.routing import Retry, RouteTimeouts
 from openai_proxy.observe.record import AttemptResult as Result
 from openai_proxy.policy.retry import Decision, Ended, RetryPolicy, Step, Why, deadline_seconds, is_listed
 from openai_proxy.policy.retry_budget import RetryBudget
 from openai_proxy.policy.retry_fields import RetryFields
-from openai_proxy.policy.settings import Retry, RouteTimeouts
 
 NO_TIMEOUTS = RouteTimeouts()
 SETTINGS = Retry(jitter=0.0)

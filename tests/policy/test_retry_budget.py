@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_proxy.config.routing import Retry
 from openai_proxy.policy.retry_budget import WINDOW_SECONDS, RetryBudget
-from openai_proxy.policy.settings import Retry
 
 
 def _spend_all(budget: RetryBudget, now: float) -> int:

@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_proxy.config.routing import Route, RouteTimeouts, Target
 from openai_proxy.policy.routing import Candidate, NoRoute, Plan, Router
-from openai_proxy.policy.settings import Route, RouteTarget, RouteTimeouts
 
 TIMEOUTS = RouteTimeouts(first_token_seconds=5.0, total_seconds=60.0)
 ROUTES = {
     "fast": Route(
         targets=(
-            RouteTarget(provider="groq", model="llama-3.3-70b"),
-            RouteTarget(provider="openai", model="gpt-4o-mini"),
+            Target(provider="groq", model="llama-3.3-70b"),
+            Target(provider="openai", model="gpt-4o-mini"),
         ),
         timeouts=TIMEOUTS,
         hedge=True,
     ),
-    "gpt-4o": Route(targets=(RouteTarget(provider="azure"),)),
-    "meta/llama": Route(targets=(RouteTarget(provider="groq", model="llama"),)),
+    "gpt-4o": Route(targets=(Target(provider="azure"),)),
+    "meta/llama": Route(targets=(Target(provider="groq", model="llama"),)),
 }
 PROVIDERS = ("openai", "azure", "groq", "mistral")
 ROUTER = Router(PROVIDERS, ROUTES, "openai")
@@ -139,8 +139,7 @@ def test_stuck() -> None:
 
 def _weighted(*weights: int) -> Router:
     targets = tuple(
-        RouteTarget(provider="openai", model=str(number), weight=weight)
-        for number, weight in enumerate(weights)
+        Target(provider="openai", model=str(number), weight=weight) for number, weight in enumerate(weights)
     )
     return Router(PROVIDERS, {"w": Route(targets=targets, choice="weighted")}, "openai")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_proxy.config.provider import Credential
+from openai_proxy.config.secret import Secret
 from openai_proxy.providers.credentials import client_keys, with_key, without_keys
 
 Fields = list[tuple[bytes, bytes]]
@@ -15,31 +15,12 @@ Fields = list[tuple[bytes, bytes]]
 CANARY = b"sk-canary"
 
 
-@dataclass(frozen=True)
-class Form:
-    """Where a provider wants its key."""
-
-    place: str = "header"
-    name: str = "Authorization"
-    prefix: str = "Bearer "
-
-
-@dataclass(frozen=True)
-class Secret:
-    """The configured key."""
-
-    text: str = "ours+/="
-
-    def reveal(self) -> str:
-        """The text."""
-        return self.text
-
-
-BEARER = Form()
-API_KEY = Form(name="api-key", prefix="")
-ANTHROPIC = Form(name="x-api-key", prefix="")
-QUERY = Form(place="query", name="key", prefix="")
-FORMS = (BEARER, API_KEY, ANTHROPIC, QUERY, Form(name="X-Own", prefix="Token "))
+OURS = Secret("ours+/=", "env:KEY")
+BEARER = Credential()
+API_KEY = Credential(name="api-key", prefix="")
+ANTHROPIC = Credential(name="x-api-key", prefix="")
+QUERY = Credential(place="query", name="key", prefix="")
+FORMS = (BEARER, API_KEY, ANTHROPIC, QUERY, Credential(name="X-Own", prefix="Token "))
 AUTHORIZATION = (b"Authorization", b"Bearer " + CANARY)
 OTHERS: Fields = [(b"Host", b"x"), (b"Content-Type", b"application/json")]
 
@@ -81,20 +62,20 @@ def test_taken_off(fields: Fields, target: bytes, kept: Fields, kept_target: byt
         (BEARER, [(b"Authorization", b"Bearer ours+/=")], b"/a?x=1"),
         (API_KEY, [(b"api-key", b"ours+/=")], b"/a?x=1"),
         (QUERY, [], b"/a?x=1&key=ours%2B%2F%3D"),
-        (Form(name="X-Own", prefix="Token "), [(b"X-Own", b"Token ours+/=")], b"/a?x=1"),
+        (Credential(name="X-Own", prefix="Token "), [(b"X-Own", b"Token ours+/=")], b"/a?x=1"),
     ],
 )
-def test_ours(form: Form, added: Fields, target: bytes) -> None:
+def test_ours(form: Credential, added: Fields, target: bytes) -> None:
     """The configured key is the only one, in the provider's form."""
     sent = [AUTHORIZATION, *OTHERS, (b"X-Own", b"theirs"), (b"api-key", CANARY)]
-    fields, to = with_key(sent, b"/a?x=1&key=theirs", form, Secret())
+    fields, to = with_key(sent, b"/a?x=1&key=theirs", form, OURS)
     assert to == target
     assert fields == [*OTHERS, *([] if form.name == "X-Own" else [(b"X-Own", b"theirs")]), *added]
 
 
 def test_ours_in_an_empty_query() -> None:
     """The first parameter is begun by a question mark."""
-    assert with_key([], b"/a?key=x", QUERY, Secret("k")) == ([], b"/a?key=k")
+    assert with_key([], b"/a?key=x", QUERY, Secret("k", "env:KEY")) == ([], b"/a?key=k")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +86,7 @@ def test_ours_in_an_empty_query() -> None:
         ([(b"authorization", b"bearer  sk-canary ")], b"/a", API_KEY, [(b"api-key", CANARY)], b"/a"),
         ([], b"/a?key=sk%2Dcanary&b", BEARER, [(b"Authorization", b"Bearer sk-canary")], b"/a?b"),
         ([AUTHORIZATION], b"/a?b", QUERY, [], b"/a?b&key=sk-canary"),
+        ([], b"/a?api-key=sk-canary", API_KEY, [(b"api-key", CANARY)], b"/a"),
         (
             [(b"Sec-WebSocket-Protocol", b"realtime, openai-insecure-api-key.sk-canary")],
             b"/a",
@@ -122,7 +104,7 @@ def test_ours_in_an_empty_query() -> None:
         ([AUTHORIZATION, (b"x-api-key", b"other")], b"/", API_KEY, [(b"api-key", CANARY)], b"/"),
     ],
 )  # fmt: skip
-def test_the_clients_own(sent: Fields, target: bytes, form: Form, fields: Fields, to: bytes) -> None:
+def test_the_clients_own(sent: Fields, target: bytes, form: Credential, fields: Fields, to: bytes) -> None:
     """It goes on in the provider's form, and no other key with it: the one in its place before the first."""
     assert with_key(sent, target, form, None) == (fields, to)
 
@@ -135,10 +117,12 @@ def test_the_clients_own(sent: Fields, target: bytes, form: Form, fields: Fields
         (OTHERS, b"/a?b=1&key=%6b&c", QUERY),
         (OTHERS, b"/a?b=1", BEARER),
         ([(b"Authorization", b"Basic abc")], b"/a", BEARER),
+        (OTHERS, b"/a?key=x%0D%0AHost:+y", BEARER),
+        (OTHERS, b"/a?key=", BEARER),
         ([(b"Authorization", b"AWS4-HMAC-SHA256 Credential=x")], b"/a", BEARER),
     ],
 )
-def test_left_alone(sent: Fields, target: bytes, form: Form) -> None:
+def test_left_alone(sent: Fields, target: bytes, form: Credential) -> None:
     """A key that is in its place already, or no key that can be moved: byte for byte as it came."""
     assert with_key(sent, target, form, None) == (sent, target)
 
@@ -169,10 +153,10 @@ PARAMETERS = st.sampled_from(
 
 
 @given(st.lists(KEY_FIELDS, max_size=6), st.lists(PARAMETERS, max_size=5), st.sampled_from(FORMS))
-def test_no_key_reaches_another(fields: Fields, parameters: list[bytes], form: Form) -> None:
+def test_no_key_reaches_another(fields: Fields, parameters: list[bytes], form: Credential) -> None:
     """With a key of ours, nothing of a client's is left, and what is no key is all there."""
     target = b"/v1/x" + (b"?" + b"&".join(parameters) if parameters else b"")
-    sent, to = with_key(fields, target, form, Secret())
+    sent, to = with_key(fields, target, form, OURS)
     assert CANARY not in to
     assert all(CANARY not in value for _, value in sent)
     assert len(list(client_keys(sent, to))) == (form.name != "X-Own")
