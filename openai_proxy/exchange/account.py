@@ -104,7 +104,7 @@ def _attempts(exchange: Exchange, now: float, blocked_seconds: float) -> tuple[A
     ended_at = now if exchange.received_at is None else exchange.received_at
     result = exchange.result or _result_of_status(exchange.status)
     seconds = max(0.0, ended_at - exchange.sent_at - blocked_seconds)
-    return (Attempt(exchange.target.provider.name, result, seconds, exchange.timings),)
+    return (Attempt(exchange.target.provider.name, result, seconds, exchange.timings, exchange.failed_again),)
 
 
 def _result_of_status(status: int) -> AttemptResult:

@@ -92,6 +92,8 @@ class Exchange:
     blocked_at_end: float | None = None
     """The same when the answer's last byte came."""
     timings: Timings | None = None
+    failed_again = False
+    """Whether the request was sent a second time, and had no answer then either."""
     fields: list[Field] | None = None
     reading: Reading | None = None
     usage_missing: UsageMissing | None = None
@@ -264,6 +266,7 @@ class Exchange:
             # The client left or was refused: `_client_gone` has said or will say so.
             self._ended_by_client()
         elif isinstance(error, UpstreamError):
+            self.failed_again = error.repeated
             self._tell(error_answer_for(error))
         elif isinstance(error, HeldBodiesFull):
             self._tell(HELD_BODIES_FULL)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from openai_proxy.observe.endpoint import OTHER
+from openai_proxy.observe.errors import error_of_refusal
 from openai_proxy.observe.model import NONE
 from openai_proxy.observe.outcome import Outcome, outcome_of_refusal
 from openai_proxy.observe.record import (
@@ -112,6 +113,7 @@ class AccessLog:
             self._write(self._encode(_line_of(record, self._time(), weight)) + b"\n")
 
     def request_refused(self, status: int, duration_seconds: float) -> None:
+        error = error_of_refusal(status)
         line = Line(
             time=self._time(),
             provider=NONE,
@@ -120,7 +122,9 @@ class AccessLog:
             status=status,
             outcome=outcome_of_refusal(status),
             duration_seconds=_rounded(duration_seconds),
-            error_source=ErrorSource.CLIENT,
+            error_source=error.source,
+            error_type=error.type,
+            error_code=error.code,
         )
         self._write(self._encode(line) + b"\n")
 
@@ -209,7 +213,7 @@ def _retries(attempts: Sequence[Attempt]) -> int:
     """Requests sent upstream beyond the first: new attempts, and repeats on a fresh connection."""
     count = max(len(attempts) - 1, 0)
     for attempt in attempts:
-        if attempt.timings is not None and attempt.timings.repeated:
+        if attempt.repeated:
             count += 1
     return count
 

@@ -47,6 +47,15 @@ def label_of(text: str | None, known: frozenset[str]) -> str:
     return text if text in known else OTHER
 
 
+def error_of_refusal(status: int) -> Error:
+    """What the client of a request that was refused before it was an exchange was told."""
+    if status == 503:
+        return Error(ErrorSource.PROXY, PROXY_TYPE, "proxy_overload")
+    if status == 500:
+        return Error(ErrorSource.PROXY, PROXY_TYPE, "proxy_error")
+    return Error(ErrorSource.CLIENT, REFUSED_TYPE)
+
+
 class ErrorMetrics:
     """The family of errors."""
 
@@ -64,13 +73,7 @@ class ErrorMetrics:
 
     def refused(self, status: int) -> None:
         """A request was answered with an error before it was an exchange."""
-        if status == 503:
-            error = Error(ErrorSource.PROXY, PROXY_TYPE, "proxy_overload")
-        elif status == 500:
-            error = Error(ErrorSource.PROXY, PROXY_TYPE, "proxy_error")
-        else:
-            error = Error(ErrorSource.CLIENT, REFUSED_TYPE)
-        self.told(NONE, error)
+        self.told(NONE, error_of_refusal(status))
 
     def expect(self, provider: str, codes: Iterable[str] = PROXY_CODES) -> None:
         """Make the children whose first error has to be seen."""

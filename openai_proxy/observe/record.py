@@ -52,6 +52,13 @@ class Attempt(Struct, frozen=True, gc=False):
     which the client did not take what had come."""
     timings: Timings | None = None
     """How its connection came about; None if there was none, or no answer."""
+    failed_again: bool = False
+    """Of one without an answer: whether it was sent a second time, as ``Timings.repeated`` says of others."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the request was sent a second time: its first connection had been closed meanwhile."""
+        return self.failed_again or (self.timings is not None and self.timings.repeated)
 
 
 class ErrorSource(StrEnum):

@@ -63,10 +63,12 @@ class Connections:
         if pool_wait is None:
             pool_wait = self._pool_wait = self._metrics.pool_wait_seconds.child(self._provider)
         pool_wait.observe(timings.pool_wait_seconds)
-        if timings.repeated:
-            self._retries.value += 1
         if not timings.reused:
             self._opened(timings)
+
+    def repeated(self) -> None:
+        """A request was sent again."""
+        self._retries.value += 1
 
     def _opened(self, timings: Timings) -> None:
         if timings.lookup_seconds is not None:
@@ -120,6 +122,8 @@ class Attempts:
         duration.observe(attempt.duration_seconds)
         if attempt.timings is not None:
             self._connections.used(attempt.timings)
+        if attempt.repeated:
+            self._connections.repeated()
 
     def result(self, result: AttemptResult) -> Counter:
         """The counter of one result."""

@@ -12,7 +12,7 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 from openai_proxy.wire.deadlines import NEVER
-from openai_proxy.wire.errors import PoolExhausted
+from openai_proxy.wire.errors import PoolExhausted, UpstreamError
 from openai_proxy.wire.response import Response, Timings
 
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ class Call:
         self.connection = None
         if not self._has_head:
             if not self.deferred.called:
+                if self.repeated and isinstance(failure.value, UpstreamError):
+                    failure.value.repeated = True
                 self.deferred.errback(failure)
             return
         if self._end is not None:

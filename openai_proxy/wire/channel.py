@@ -281,6 +281,7 @@ class Channel(Protocol):
         self._rejection = rejection
         request.was_rejected = True
         request.status = rejection.status
+        request.sent_bytes = len(rejection.body)
         write_now(self.transport, rejection.answer(request.request_id))
         if request.on_gone is None:
             self.site.rejected(rejection.status, self._seconds() - request.began)

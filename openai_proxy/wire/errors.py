@@ -7,6 +7,9 @@ from http import HTTPStatus
 class UpstreamError(Exception):
     """An upstream did not answer as it should. The message holds no address and no secret."""
 
+    repeated = False
+    """Whether the request had been sent before, on a connection that was closed meanwhile."""
+
 
 class ConnectFailed(UpstreamError):
     """No connection could be made: refused, unreachable, or its name unknown."""

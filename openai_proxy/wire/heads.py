@@ -28,10 +28,15 @@ class Rejected(Exception):
         self.message = message
         self.code = code
 
+    @property
+    def body(self) -> bytes:
+        """Of the answer."""
+        ours = self.status in (500, 503)
+        return error_body(self.message, "server_error" if ours else "invalid_request_error", self.code)
+
     def answer(self, request_id: bytes) -> bytes:
         """The whole answer, after which the connection closes."""
-        ours = self.status in (500, 503)
-        body = error_body(self.message, "server_error" if ours else "invalid_request_error", self.code)
+        body = self.body
         return (
             b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
             b"x-request-id: %b\r\n%bConnection: close\r\n\r\n%b"

@@ -264,8 +264,8 @@ class Request(ServerRequest):
 
     @property
     def is_whole(self) -> bool:
-        """Whether every byte that its Content-Length promised was sent."""
-        return self._length is not None and not self._bodiless and self.sent_bytes == self._length
+        """Whether every byte that its head promised was sent: none, where it can have no body."""
+        return self._bodiless or (self._length is not None and self.sent_bytes == self._length)
 
     def abort(self) -> None:
         """Cut the connection, so that an answer that has no end does not seem to have one."""

@@ -210,10 +210,37 @@ def test_a_body_refused_by_the_channel_is_the_clients_error() -> None:
     rig.client.send(b"POST /v1/files HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
     assert rig.agent.producer is not None
     rig.client.send(b"zzz\r\n")
-    assert rig.client.answers()[0][0] == 400
+    [(status, _, body)] = rig.client.answers()
+    assert status == 400
     assert rig.agent.cancelled
     record = rig.record()
     assert (record.status, record.outcome, record.model) == (400, Outcome.CLIENT_ERROR, "other")
+    assert (record.received_bytes, record.sent_bytes) == (len(b"abc"), len(body))
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
+def test_a_client_that_has_the_head_of_an_answer_without_a_body_has_it_all(
+    method: bytes, status: int
+) -> None:
+    """It may leave before the upstream's end is known here."""
+    rig = Rig()
+    rig.client.send(b"%b /v1/models HTTP/1.1\r\nHost: x\r\n\r\n" % method)
+    rig.agent.respond(status)
+    rig.client.leave()
+    record = rig.record()
+    assert (record.status, record.outcome, record.phase) == (status, Outcome.OK, None)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_request_that_failed_twice_was_sent_again(again: bool) -> None:
+    """Its attempt says so, though there is no answer that could."""
+    rig = Rig()
+    rig.post()
+    error = errors.ConnectionClosed("closed")
+    error.repeated = again
+    rig.agent.answer.errback(Failure(error))
+    [attempt] = rig.record().attempts
+    assert attempt.repeated is again
 
 
 @pytest.mark.parametrize(

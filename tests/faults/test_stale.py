@@ -82,6 +82,8 @@ async def test_row_22_not_twice(
     assert b"upstream_connection_closed" in answer.body
     assert [len(methods) for methods in seen(server)] == [2, 1]
     await proxy.counted((200, "ok"), (502, "upstream_error"))
+    labels = {"provider": "openai", "reason": "stale_connection"}
+    assert proxy.service.metrics.registry.get_sample_value("openai_proxy_retries_total", labels) == 1
 
 
 @pytest.mark.parametrize("how", ["close", "half_close"])

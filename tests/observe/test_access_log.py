@@ -192,8 +192,13 @@ def test_a_refused_request_has_a_line() -> None:
     for one in said:
         assert list(one) == list(Line.__struct_fields__)
         assert (one["provider"], one["endpoint"], one["model"]) == ("none", "other", "none")
-        assert (one["weight"], one["duration_seconds"], one["error_source"]) == (1, 0.000012, "client")
+        assert (one["weight"], one["duration_seconds"]) == (1, 0.000012)
         assert (one["request_id"], one["sent_bytes"]) == (None, None)
+    errors = [(one["error_source"], one["error_type"], one["error_code"]) for one in said]
+    assert errors == [
+        *[("client", "invalid_request_error", None)] * 3,
+        ("proxy", "server_error", "proxy_overload"),
+    ]
 
 
 def test_a_sample_has_every_failure_and_some_of_the_rest() -> None:

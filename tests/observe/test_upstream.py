@@ -31,8 +31,14 @@ class Rig:
         self.registry = CollectorRegistry()
         self.upstream = UpstreamMetrics(Families(self.registry))
 
-    def attempt(self, result: AttemptResult, seconds: float = 0.2, timings: Timings | None = None) -> None:
-        attempt = Attempt("openai", result, seconds, timings)
+    def attempt(
+        self,
+        result: AttemptResult,
+        seconds: float = 0.2,
+        timings: Timings | None = None,
+        failed_again: bool = False,
+    ) -> None:
+        attempt = Attempt("openai", result, seconds, timings, failed_again)
         self.upstream.of("openai", "responses").ended(attempt, "gpt-5")
 
     def read(self, name: str, **labels: str) -> float | None:
@@ -80,6 +86,8 @@ def test_a_repeated_request_is_a_retry() -> None:
     rig = Rig()
     rig.attempt(AttemptResult.OK, timings=Timings(repeated=True, connect_seconds=0.1))
     assert rig.read("retries_total", reason="stale_connection") == 1
+    rig.attempt(AttemptResult.PROTOCOL_ERROR, failed_again=True)
+    assert rig.read("retries_total", reason="stale_connection") == 2
 
 
 def test_an_attempt_without_an_answer_says_nothing_of_connections() -> None:
