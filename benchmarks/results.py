@@ -9,6 +9,8 @@ from benchmarks.scenarios import Held, Scraped
 from benchmarks.transfer import Transfer
 
 DIRECT = "direct"
+OURS = "ours"
+BARE = "bare"
 GO = "go"
 STOCK = "stock"
 MEBIBYTE = 1024 * 1024

@@ -6,6 +6,7 @@ from benchmarks.results import (
     DIRECT,
     GO,
     MEBIBYTE,
+    OURS,
     STOCK,
     Result,
     Results,
@@ -15,7 +16,7 @@ from benchmarks.results import (
     over,
     ratio,
 )
-from benchmarks.targets import OURS, TARGETS
+from benchmarks.targets import TARGETS
 
 NOTHING = "-"
 

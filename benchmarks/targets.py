@@ -3,10 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.results import GO, MEBIBYTE, STOCK, Results, added_by_scrape, added_delay, added_p50, over
+from benchmarks.results import (
+    BARE,
+    GO,
+    MEBIBYTE,
+    OURS,
+    STOCK,
+    Results,
+    added_by_scrape,
+    added_delay,
+    added_p50,
+    over,
+)
 from benchmarks.results import ratio as cpu_ratio
-
-OURS = "ours"
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,8 @@ TARGETS = (
         0.2,
         0.12,
     ),
+    Target("CPU per chat request / --no-observe", lambda r: cpu_ratio(r, OURS, BARE, "chat32"), 1.2),
+    Target("CPU per 100-chunk stream / --no-observe", lambda r: cpu_ratio(r, OURS, BARE, "stream32"), 1.25),
     Target(
         "added p50 at one connection / Go reference",
         lambda r: over(added_p50(r, OURS), added_p50(r, GO)),

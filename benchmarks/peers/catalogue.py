@@ -14,7 +14,7 @@ from benchmarks.processes import ROOT
 LITELLM_KEY = "sk-" + secrets.token_hex(24)
 
 
-def _ours(place: Place) -> list[str]:
+def _ours(place: Place, *more: str) -> list[str]:
     twistd = Path(sys.executable).parent / "twistd"
     if not twistd.exists() or not (ROOT / "openai_proxy" / "tap.py").exists():
         raise Missing("no twistd beside this Python, or no openai_proxy/tap.py")
@@ -24,7 +24,11 @@ def _ours(place: Place) -> list[str]:
         compileall.compile_dir(ROOT / package, quiet=1)
     options = ["--port", f"tcp:{place.port}:interface=127.0.0.1:backlog=4096"]
     options += ["--upstream", f"http://127.0.0.1:{place.upstream_port}"]
-    return [str(twistd), "-n", "--pidfile=", "--logfile=/dev/null", "openaiproxy", *options]
+    return [str(twistd), "-n", "--pidfile=", "--logfile=/dev/null", "openaiproxy", *options, *more]
+
+
+def _bare(place: Place) -> list[str]:
+    return _ours(place, "--no-observe")
 
 
 def _stock_twisted(place: Place) -> list[str]:
@@ -90,6 +94,7 @@ OURS = Peer("ours", "openai_proxy", _ours, env={"PYTHONPATH": str(ROOT)}, metric
 
 PEERS = (
     OURS,
+    Peer("bare", "the same, --no-observe", _bare, env=OURS.env, metrics=True),
     Peer("go", "Go ReverseProxy + client_golang", _go, metrics=True),
     Peer("go1", "the same, GOMAXPROCS=1", _go, env={"GOMAXPROCS": "1"}, metrics=True),
     Peer("stock", "stock Twisted + treq", _stock_twisted, metrics=True),
