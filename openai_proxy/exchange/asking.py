@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from openai_proxy.observe.observer import ANTHROPIC
+from openai_proxy.observe.choice import ANTHROPIC
 from openai_proxy.observe.usage import FORMS
 from openai_proxy.providers.provider import Provider
 from openai_proxy.wire.fields import Field

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from openai_proxy.observe.buckets import ITL
+from openai_proxy.observe.choice import ANTHROPIC, observer_for, usage_unobserved
 from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.members import ErrorName
-from openai_proxy.observe.observer import ANTHROPIC, Observer, observer_for, usage_unobserved
+from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.record import Generation
 from openai_proxy.observe.usage import Usage, UsageMissing
 from openai_proxy.observe.usage_event import UsageEventStripper
@@ -75,7 +76,10 @@ class Reading:
     def piece(self, data: bytes) -> bytes:
         """Read some bytes of the body; what of them (and of what was held back) goes on."""
         has_tokens_alone = self._observe(data, self._seconds())
-        return data if self._stripper is None else self._stripper.feed(data, has_tokens_alone)
+        stripper = self._stripper
+        if stripper is None or (has_tokens_alone and not stripper.inside):
+            return data
+        return stripper.feed(data)
 
     def end(self, whole: bool) -> bytes:
         """No more will come; what was held back goes on now."""

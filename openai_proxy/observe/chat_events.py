@@ -7,7 +7,14 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from openai_proxy.observe.members import NOTHING, UNREADABLE, Named, decoded, error_in_body, is_said
+from openai_proxy.observe.members import (
+    NOTHING,
+    UNREADABLE,
+    Named,
+    decoded,
+    error_in_body,
+    is_said,
+)
 from openai_proxy.observe.said import SILENT, TOKEN, VISIBLE, Said
 from openai_proxy.observe.templates import Template, data_of, text_template
 from openai_proxy.observe.usage import NO_QUIRKS, Form, Quirks
@@ -57,10 +64,11 @@ _audio = msgspec.json.Decoder(_Audio)
 class ChatEvents:
     """Reads one stream. A chunk is decoded whole, and little of it made: 0.4 us."""
 
-    __slots__ = ("said",)
+    __slots__ = ("_is_first", "said")
 
     def __init__(self, form: Form | None, quirks: Quirks = NO_QUIRKS) -> None:
         self.said = Said(form, quirks)
+        self._is_first = True
 
     def read(self, name: bytes, data: bytes) -> int:
         """Whether the event brings a token, and whether one that is seen."""
@@ -70,7 +78,11 @@ class ChatEvents:
             self._odd(name, data)
             return SILENT
         said = self.said
-        if said.model is None or len(chunk.usage) > _NULL_BYTES or len(chunk.error):
+        if self._is_first or len(chunk.usage) > _NULL_BYTES or len(chunk.error):
+            self._is_first = False
+            said.take(chunk)
+        elif said.model is None and is_said(chunk.model):
+            # Azure's first chunk names nothing.
             said.take(chunk)
         if len(chunk.x_groq):
             self._x_groq(chunk.x_groq)
@@ -79,10 +91,13 @@ class ChatEvents:
         return _kind_of(chunk)
 
     def template(self, block: bytes) -> Template | None:
-        """The form of an event whose like says nothing new; None if there is none to see."""
+        """The form of an event whose like says nothing new; None if there is none to see.
+
+        The event has been read, and what it says of the model and the tier with it.
+        """
         data = None if block.startswith(b"event: ") else data_of(block)
         chunk = None if data is None else decoded(_chunk, data)
-        if chunk is None or self.said.model is None:
+        if chunk is None or (self.said.model is None and is_said(chunk.model)):
             return None
         if len(chunk.usage) > _NULL_BYTES or len(chunk.error) or len(chunk.x_groq):
             return None

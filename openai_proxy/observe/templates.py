@@ -83,23 +83,26 @@ class TextTemplate:
             return 0, begin
         # Methods with one argument take half the time of those with places, such as `startswith`.
         rest = data[begin:] if begin else data
+        size = len(rest)
         middle = rest.removeprefix(self._head).removesuffix(self._tail)
-        if len(middle) == len(rest) - self._fixed_size:
-            if _LINE_FEED not in middle:
-                return (1, len(data)) if self._is_text(middle) else (0, begin)
+        if len(middle) != size - self._fixed_size:
+            # Something else came behind them.
+            size = rest.rfind(self._tail) + self._tail_size
+            middle = rest[:size].removeprefix(self._head).removesuffix(self._tail)
+            if len(middle) != size - self._fixed_size:
+                return self._fit_several(data, begin)
+        if _LINE_FEED in middle:
             events = self._count(middle)
-            if events:
-                return events, len(data)
-        return self._fit_several(data, begin)
-
-    def _is_text(self, text: bytes) -> bool:
-        """Whether this may stand where nothing else than the text stood."""
-        if self._fill:
-            text, found, fill = text.partition(self._fill)
-            if not found or (fill and not fill.isalnum()):
-                return False
+            return (events, begin + size) if events else self._fit_several(data, begin)
+        text = self._without_fill(middle) if self._fill else middle
         # A word or a mark, as most are; or else looked at more closely.
-        return text.strip(_HARMLESS).isalnum() or (text != b"" and _is_string(text))
+        is_text = text.strip(_HARMLESS).isalnum() or (text != b"" and _is_string(text))
+        return (1, begin + size) if is_text else (0, begin)
+
+    def _without_fill(self, middle: bytes) -> bytes:
+        """The text alone; empty if what follows it is not as it should be."""
+        text, found, fill = middle.partition(self._fill)
+        return text if found and (fill.isalnum() or not fill) else b""
 
     def _count(self, middle: bytes) -> int:
         """How many events these are, but for the first's head and the last's tail; 0: ask closely."""

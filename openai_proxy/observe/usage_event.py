@@ -18,6 +18,7 @@ MAX_USAGE_EVENT_BYTES: Final = 16 * 1024
 # Atomic, (?>...): a CR LF is one end of a line, and never two.
 _BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r){2}")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*+")
+_USAGE: Final = b'"usage"'
 _WITH_CHOICES: Final = b'"choices":[{'
 """A quote inside a string has a backslash before it: this is a member, and not empty."""
 _BARE: Final = frozenset(
@@ -47,7 +48,7 @@ class UsageEventStripper:
     could use it before. A result may be empty: nothing to send, not an end.
     """
 
-    __slots__ = ("_after_cr", "_context", "_held", "_inside", "_keep_lf", "stripped")
+    __slots__ = ("_after_cr", "_context", "_held", "_keep_lf", "inside", "stripped")
 
     def __init__(self) -> None:
         self.stripped = 0
@@ -59,18 +60,16 @@ class UsageEventStripper:
         self._after_cr = False
         """The last event ended with a CR: a LF now belongs to it."""
         self._keep_lf = True
-        self._inside = False
-        """Whether the next byte may be a part of what came before."""
+        self.inside = False
+        """Whether the next byte may be a part of what came before. If not, whole events that are not
+        the one need not be fed."""
 
-    def feed(self, data: bytes, plain: bool = False) -> bytes:
-        """What to give on of ``data`` and of what waited.
-
-        ``plain``: the observer knows that these are whole events, and none of them the one.
-        """
-        if not self._inside and (plain or (data.endswith(b"\n\n") and not _may_hold_usage(data))):
+    def feed(self, data: bytes) -> bytes:
+        """What to give on of ``data`` and of what waited."""
+        if not self.inside and data.endswith(b"\n\n") and not _may_hold_usage(data):
             return data
         given = self._feed(data)
-        self._inside = self._after_cr or self._context is not None or len(self._held) > 0
+        self.inside = self._after_cr or self._context is not None or len(self._held) > 0
         return given
 
     def end(self) -> bytes:
@@ -86,6 +85,7 @@ class UsageEventStripper:
                 place = self._pass(data, place, parts)
                 continue
             if not self._held:
+                place = self._whole(data, place, parts)
                 # Empty lines between two events belong to neither.
                 begin, place = place, _line_ends(data, place)
                 parts.append(data[begin:place])
@@ -103,6 +103,27 @@ class UsageEventStripper:
         if self._keep_lf:
             parts.append(b"\n")
         return 1
+
+    def _whole(self, data: bytes, place: int, parts: list[bytes]) -> int:
+        """Give on the whole events from ``place`` on, but the one; none where CRs end lines.
+
+        One by one they would cost more than all else that is read of a stream.
+        """
+        end = data.rfind(b"\n\n", place) + 2
+        if end < place + 2 or b"\r" in data:
+            return place
+        found = _named_usage(data, place, end)
+        while found >= 0:
+            blank = data.rfind(b"\n\n", place, found)
+            begin = _line_ends(data, place if blank < 0 else blank + 2)
+            event_end = data.index(b"\n\n", found) + 2
+            if is_usage_event(data[begin:event_end]):
+                self.stripped += 1
+                parts.append(data[place:begin])
+                place = event_end
+            found = _named_usage(data, event_end, end)
+        parts.append(data[place:end])
+        return end
 
     def _pass(self, data: bytes, place: int, parts: list[bytes]) -> int:
         """Give on what is left of an event that is not the one."""
@@ -125,7 +146,7 @@ class UsageEventStripper:
         blank_end = _blank_end(held, max(0, before - 3))
         end = len(held) if blank_end < 0 else blank_end
         event = bytes(held[:end])
-        may_be = end <= MAX_USAGE_EVENT_BYTES and _WITH_CHOICES not in event
+        may_be = _may_be_usage_event(event)
         if blank_end < 0 and may_be:
             return len(data)
         self._held = bytearray()
@@ -133,7 +154,7 @@ class UsageEventStripper:
             parts.append(event)
             self._context = event[len(event.rstrip(b"\r\n")) :]
             return len(data)
-        strip = may_be and is_usage_event(event)
+        strip = is_usage_event(event)
         if strip:
             self.stripped += 1
         else:
@@ -148,9 +169,13 @@ class UsageEventStripper:
         self._keep_lf = kept
 
 
+def _may_be_usage_event(event: bytes) -> bool:
+    return len(event) <= MAX_USAGE_EVENT_BYTES and _WITH_CHOICES not in event
+
+
 def is_usage_event(event: bytes) -> bool:
     """Whether a whole event has no choices, has usage, and says nothing else."""
-    if b'"usage"' not in event:
+    if _USAGE not in event or not _may_be_usage_event(event):
         return False
     data = data_of(event)
     if data is None:
@@ -168,8 +193,16 @@ def is_usage_event(event: bytes) -> bool:
 
 def _may_hold_usage(data: bytes) -> bool:
     # Asked for, usage is a null in every chunk but the one.
-    named = data.count(b'"usage"')
+    named = data.count(_USAGE)
     return named > 0 and named != data.count(b'"usage":null')
+
+
+def _named_usage(data: bytes, begin: int, end: int) -> int:
+    """Where the next usage that is not null is named; -1 if there is none."""
+    found = data.find(_USAGE, begin, end)
+    while found >= 0 and data.startswith(b":null", found + len(_USAGE)):
+        found = data.find(_USAGE, found + len(_USAGE), end)
+    return found
 
 
 def _blank_end(data: bytes | bytearray, begin: int) -> int:

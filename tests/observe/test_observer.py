@@ -12,16 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_proxy.observe import observer as module
+from openai_proxy.observe import json_observer as module
+from openai_proxy.observe.choice import observer_for, usage_unobserved
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.intervals import IntervalCounts
-from openai_proxy.observe.observer import (
-    JsonObserver,
-    Observer,
-    StreamObserver,
-    observer_for,
-    usage_unobserved,
-)
+from openai_proxy.observe.json_observer import JsonObserver
+from openai_proxy.observe.observer import Observer
+from openai_proxy.observe.stream_observer import StreamObserver
 from openai_proxy.observe.usage import Usage, UsageMissing
 from openai_proxy.observe.usage_event import UsageEventStripper
 from openai_proxy.providers.mock.answers import answer

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from openai_proxy.observe.observer import Observer, observer_for
+from openai_proxy.observe.choice import observer_for
+from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.usage import Usage
 from openai_proxy.providers.mock.answers import Answer, answer
 from openai_proxy.providers.mock.body import Events, reel
