@@ -96,8 +96,9 @@ class Download:
     def _give(self) -> None:
         pieces = self._pieces
         if pieces:
-            self._pieces = []
-            self._request.send(self._read(pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+            data = b"".join(pieces)
+            pieces.clear()
+            self._request.send(self._read(data))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.transport = None

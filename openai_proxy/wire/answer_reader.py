@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from httptools import HttpResponseParser
 from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH
 
@@ -21,6 +22,8 @@ from openai_proxy.wire.upload import Upload
 
 if TYPE_CHECKING:
     from openai_proxy.wire.pool import Pool
+
+_log = Logger()
 
 IDLE, HEAD, BODY, DONE, SWITCHING, TUNNEL, CLOSING, DEAD = range(8)
 """Unused; sent and waiting; in the body; all of it parsed; 101 parsed; after a 101;
@@ -46,6 +49,7 @@ class AnswerReader(Protocol):
         "_feeding",
         "_fields",
         "_flush",
+        "_idle_seconds",
         "_interim",
         "_keep_seconds",
         "_last",
@@ -54,6 +58,7 @@ class AnswerReader(Protocol):
         "_parser_done",
         "_paused",
         "_phrase",
+        "_pieces",
         "_pool",
         "_reused",
         "_seconds",
@@ -65,6 +70,7 @@ class AnswerReader(Protocol):
         "_upload",
         "_waits_for_body",
         "deadline",
+        "on_body",
     )
 
     transport: Any
@@ -72,6 +78,7 @@ class AnswerReader(Protocol):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._seconds = pool.reactor.seconds
+        self._idle_seconds = pool.timeouts.idle_seconds
         self.deadline = NEVER
         self._state = IDLE
         self._call: Call | None = None
@@ -84,6 +91,10 @@ class AnswerReader(Protocol):
         self._feeding = False
         self._fields: list[Field] = []
         self._phrase = b""
+        self._pieces: list[bytes] = []
+        """What the parser has found of the body in this read: a list's own method is its callback, for
+        one of ours at each chunk would be the larger part of what reading a stream costs."""
+        self.on_body = self._pieces.append
         self._last = b""
         """The last piece of the body."""
         self._unproductive = 0
@@ -165,14 +176,27 @@ class AnswerReader(Protocol):
     def _unwanted(self, piece: bytes) -> None:
         self._surplus = True
 
-    def on_body(self, piece: bytes) -> None:
-        self._unproductive = 0
-        self._last = piece
-        self._sink(piece)
+    def _give_pieces(self) -> None:
+        """What has come together goes on together."""
+        pieces = self._pieces
+        if pieces:
+            self._unproductive = 0
+            self._last = pieces[-1]
+            data = b"".join(pieces)
+            pieces.clear()
+            try:
+                self._sink(data)
+            except Exception:
+                failure = Failure()
+                _log.failure("the reader of a body failed", failure)
+                self.fail(failure)
 
     def on_message_complete(self) -> None:
         if self._state == BODY:
-            self._state = DONE
+            # Now: bytes behind the answer are not its own.
+            self._give_pieces()
+            if self._state == BODY:
+                self._state = DONE
         elif self._state == DONE:
             # After a HEAD: llhttp has waited for no body, or one has come.
             self._parser_done = True
@@ -196,7 +220,7 @@ class AnswerReader(Protocol):
         call = self._call
         assert call is not None
         self._state = TUNNEL
-        self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+        self.deadline = self._seconds() + self._idle_seconds
         fields, self._fields = self._fields, []
         phrase, self._phrase = self._phrase, b""
         call.transport = Tunnel(self.transport, call, self.active)
@@ -211,7 +235,7 @@ class AnswerReader(Protocol):
     def active(self) -> None:
         """Something was written into a tunnel: it is not idle."""
         if not self._paused and self._state == TUNNEL:
-            self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+            self.deadline = self._seconds() + self._idle_seconds
 
     def _line_ends_left(self, data: bytes) -> bool:
         if self._length and self._last:

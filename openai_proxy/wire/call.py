@@ -47,7 +47,6 @@ class Call:
     __slots__ = (
         "_end",
         "_has_head",
-        "_paused",
         "_pieces",
         "_pool",
         "_reader",
@@ -60,10 +59,12 @@ class Call:
         "disconnecting",
         "head",
         "headless",
+        "paused",
         "producer",
         "queued_at",
         "repeated",
         "transport",
+        "unread",
         "upgrade",
         "wait_seconds",
     )
@@ -92,7 +93,10 @@ class Call:
         self.disconnecting = False
         self._reader: IProtocol | None = None
         self._pieces: list[bytes] | None = None
-        self._paused = False
+        self.unread = True
+        """Nobody has asked for the body yet."""
+        self.paused = False
+        """The reader wants no more for now."""
         self._stopped = False
         self._end: Failure | None = None
 
@@ -102,16 +106,6 @@ class Call:
         if self.repeated:
             return False
         return self.producer is None or bool(getattr(self.producer, "restartable", False))
-
-    @property
-    def unread(self) -> bool:
-        """Nobody has asked for the body yet."""
-        return self._reader is None
-
-    @property
-    def paused(self) -> bool:
-        """The reader wants no more for now."""
-        return self._paused
 
     def answered(self, response: Response, reused: bool) -> None:
         """The answer's head is here."""
@@ -134,6 +128,7 @@ class Call:
         if self._reader is not None:
             raise RuntimeError("deliverBody was called before")
         self._reader = reader
+        self.unread = False
         reader.makeConnection(self.transport or self)  # type: ignore[arg-type]
         pieces, self._pieces = self._pieces, None
         for piece in pieces or ():
@@ -170,12 +165,12 @@ class Call:
                 _log.failure("the reader of a body failed at its end")
 
     def pauseProducing(self) -> None:
-        self._paused = True
+        self.paused = True
         if self.connection is not None:
             self.connection.pause()
 
     def resumeProducing(self) -> None:
-        self._paused = False
+        self.paused = False
         if self.connection is not None:
             self.connection.resume()
 

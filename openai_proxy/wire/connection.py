@@ -147,7 +147,7 @@ class ClientConnection(AnswerReader):
         if self._paused and (self._state == BODY or self._state == TUNNEL):
             self._paused = False
             self.transport.resumeProducing()
-            self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+            self.deadline = self._seconds() + self._idle_seconds
 
     def reader_is_here(self, reader: IProtocol) -> None:
         """From now on the pieces go straight to ``reader``."""
@@ -170,6 +170,8 @@ class ClientConnection(AnswerReader):
                 self._feed(data)
             except (HttpParserError, HttpParserUpgrade) as stopped:
                 self._parser_stopped(stopped, data)
+            if self._pieces:
+                self._give_pieces()
             self._feeding = False
             if self._state == DONE:
                 self._finish(data)
@@ -181,7 +183,7 @@ class ClientConnection(AnswerReader):
     def _unparsed(self, data: bytes) -> None:
         if self._state == TUNNEL:
             if not self._paused:
-                self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+                self.deadline = self._seconds() + self._idle_seconds
             self._sink(data)
         elif self._state == IDLE:
             # An answer to nothing: it must never be taken for the next call's.
@@ -197,17 +199,24 @@ class ClientConnection(AnswerReader):
             if self._flush is not None:
                 self._flush()
             assert self._call is not None
+            if not self._paused:
+                self.deadline = self._seconds() + self._idle_seconds
             if self._call.unread:
-                self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
-                if not self._paused:
-                    self._paused = True
-                    self.transport.pauseProducing()
-            elif not self._paused:
-                self.deadline = self._seconds() + self._pool.timeouts.idle_seconds
+                self._keep_waiting()
+
+    def _keep_waiting(self) -> None:
+        """Nobody has asked for the body yet: no more of it, and not for ever."""
+        self.deadline = self._seconds() + self._idle_seconds
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
 
     def _parser_stopped(self, stopped: Exception, data: bytes) -> None:
+        if self._state == BODY and self._pieces:
+            # What was valid before is the reader's still.
+            self._give_pieces()
         if isinstance(stopped, HttpParserCallbackError):
-            # Somebody's code raised, most likely the reader's dataReceived.
+            # Somebody's code raised, at the head or at the end.
             failure = Failure(stopped.__context__ or stopped)
             _log.failure("a callback of the parser failed", failure)
             self.fail(failure)

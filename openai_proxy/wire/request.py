@@ -229,9 +229,10 @@ class Request(ServerRequest):
 
     def flush(self) -> None:
         """Write out what ``begin`` and ``send`` gathered, in one piece."""
-        if self._out and not self._gone:
-            data = b"".join(self._out)
-            self._out = []
+        out = self._out
+        if out and not self._gone:
+            data = b"".join(out)
+            out.clear()
             write_now(self.transport, data)
 
     def send(self, data: bytes) -> None:

@@ -495,10 +495,10 @@ async def test_stop_in_the_body(agent: MakeAgent, upstream: MakeUpstream) -> Non
 
     server = upstream(script)
     response = await agent().request(b"GET", server.url())
-    reader = Reader(stop_after=2)
+    reader = Reader(stop_after=1)
     response.deliverBody(reader)
     await reader.done
-    assert reader.pieces in ([b"a", b"b"], [b"a"])
+    assert reader.pieces == [b"abc"]
     assert reader.reason is not None
 
 
@@ -509,11 +509,11 @@ async def test_stop_inside_the_parser(agent: MakeAgent, upstream: MakeUpstream) 
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"
         )
     )
-    reader = Reader(stop_after=2)
+    reader = Reader(stop_after=1)
     answer = agent().request(b"GET", server.url())
     answer.addCallback(lambda response: response.deliverBody(reader))
     await reader.done
-    assert reader.pieces == [b"a", b"b"]
+    assert reader.pieces == [b"abc"]
     assert reader.reason is not None and reader.reason.check(CancelledError)
     assert await server.connections[0].end() == "RST"
 
