@@ -34,7 +34,7 @@ from openai_proxy.observe.sinks import Sinks
 from openai_proxy.observe.upstream import NO_CONNECTIONS
 from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.policy.prices import Prices
-from openai_proxy.providers.provider import Provider
+from openai_proxy.providers.provider import Provider, tells_usage_unasked
 from openai_proxy.relay.client import TransparentClient
 from openai_proxy.web.relay import Relay
 from openai_proxy.web.root import ProxySite
@@ -122,9 +122,8 @@ class ProxyService(MultiService):
     def _target(self, name: str, base_url: bytes, agent: IAgent, **more: Any) -> Target:
         self.metrics.expect(name)
         observation = self.settings.observation
-        provider = Provider(
-            name, base_url, observes=observation.answers, includes_usage=observation.include_usage, **more
-        )
+        asks = observation.include_usage and not tells_usage_unasked(base_url)
+        provider = Provider(name, base_url, observes=observation.answers, includes_usage=asks, **more)
         return Target(provider, TransparentClient(agent))
 
     def privilegedStartService(self) -> None:

@@ -53,7 +53,7 @@ def record_of(exchange: Exchange) -> Record:
         sent_bytes=request.sent_bytes,
         request_id=_request_id(exchange) if is_odd or context.sink.wants_ids else b"",
         phase=_phase(exchange) if outcome is Outcome.CLIENT_DISCONNECT else None,
-        first_byte_seconds=None if exchange.answered_at is None else exchange.answered_at - request.began,
+        first_byte_seconds=_first_byte_seconds(exchange),
         overhead_seconds=_overhead_seconds(exchange, now),
         is_stream=exchange.is_stream,
         attempts=_attempts(exchange, now, blocked_seconds),
@@ -90,6 +90,20 @@ def _phase(exchange: Exchange) -> DisconnectPhase:
     return DisconnectPhase.BEFORE_FIRST_BYTE if was_sent else DisconnectPhase.BEFORE_UPSTREAM
 
 
+def _asked_at(exchange: Exchange) -> float:
+    """When the last byte of the request came: before that, nobody but the client is waited for."""
+    body = exchange.request.body
+    if body is None or not body.is_complete:
+        return exchange.ready_at
+    return max(exchange.ready_at, body.completed_at)
+
+
+def _first_byte_seconds(exchange: Exchange) -> float | None:
+    if exchange.answered_at is None:
+        return None
+    return max(0.0, exchange.answered_at - _asked_at(exchange))
+
+
 def _overhead_seconds(exchange: Exchange, now: float) -> float | None:
     """Before the request was sent, and after the answer's last byte came; no waiting is in it."""
     if exchange.sent_at is None or exchange.received_at is None:
@@ -103,7 +117,8 @@ def _attempts(exchange: Exchange, now: float, blocked_seconds: float) -> tuple[A
         return ()
     ended_at = now if exchange.received_at is None else exchange.received_at
     result = exchange.result or _result_of_status(exchange.status)
-    seconds = max(0.0, ended_at - exchange.sent_at - blocked_seconds)
+    sent_at = max(exchange.sent_at, _asked_at(exchange))
+    seconds = max(0.0, ended_at - sent_at - blocked_seconds)
     return (Attempt(exchange.target.provider.name, result, seconds, exchange.timings, exchange.failed_again),)
 
 
@@ -155,4 +170,4 @@ def _generation(exchange: Exchange, blocked_seconds: float) -> Generation | None
         price = context.prices.price_of(provider.priced_as, name, usage.service_tier, context.clock.seconds())
         return None if price is None else cost_picodollars(usage, price)
 
-    return reading.generation(exchange.request.began, label, cost, blocked_seconds == 0)
+    return reading.generation(_asked_at(exchange), label, cost, blocked_seconds == 0)

@@ -37,6 +37,7 @@ from openai_proxy.wire.response import Timings
 _NOT_SENT_ON: Final = frozenset({b"host", b"content-length", b"expect"})
 _RESET: Final = 205
 _RATE_LIMITED: Final = 429
+_STOPPED: Final = 503
 ERROR_TYPE: Final = "server_error"
 
 
@@ -315,6 +316,9 @@ class Exchange:
                 self.reading.end(whole=request.is_whole)
             self.outcome = self._outcome_of_answer()
             return
+        elif request.channel.was_cut:
+            self.status = self.status or _STOPPED
+            self.outcome = Outcome.PROXY_ERROR
         else:
             self.status = self.status or CLIENT_CLOSED_REQUEST
             self.outcome = Outcome.CLIENT_DISCONNECT

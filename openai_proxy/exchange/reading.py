@@ -88,7 +88,7 @@ class Reading:
 
     def generation(
         self,
-        began: float,
+        asked_at: float,
         label: Callable[[str | None], str],
         cost: Callable[[Usage], int | None],
         keeps_pace: bool,
@@ -109,9 +109,9 @@ class Reading:
             usage=usage,
             usage_missing=missing,
             cost_picodollars=None if usage is None else cost(usage),
-            first_token_seconds=None if first is None else first - began,
+            first_token_seconds=None if first is None else max(0.0, first - asked_at),
             first_visible_seconds=(
-                None if observer.first_visible_at is None else observer.first_visible_at - began
+                None if observer.first_visible_at is None else max(0.0, observer.first_visible_at - asked_at)
             ),
             seconds_per_output_token=self._pace() if paced else None,
             intervals=self.intervals if paced else None,

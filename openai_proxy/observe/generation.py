@@ -158,13 +158,13 @@ class GenerationMetrics:
         histogram = self._families.histogram
         self.first_token_seconds = histogram(
             "openai_proxy_time_to_first_token_seconds",
-            "Of streams: from a client request's first byte to the first token of any kind.",
+            "Of streams: from a client request's last byte to the first token of any kind.",
             of_model,
             TTFT,
         )
         self.first_visible_seconds = histogram(
             "openai_proxy_time_to_first_visible_token_seconds",
-            "Of streams: from a client request's first byte to the first token of the answer itself.",
+            "Of streams: from a client request's last byte to the first token of the answer itself.",
             of_model,
             TTFT,
         )

@@ -48,8 +48,8 @@ class Attempt(Struct, frozen=True, gc=False):
     provider: str
     result: AttemptResult
     duration_seconds: float
-    """From the request's sending to the answer's last byte, or to what ended it; without the time in
-    which the client did not take what had come."""
+    """From the request's sending (its last byte, where the client sent that later) to the answer's last
+    byte, or to what ended it; without the time in which the client did not take what had come."""
     timings: Timings | None = None
     """How its connection came about; None if there was none, or no answer."""
     failed_again: bool = False
@@ -90,7 +90,7 @@ class Generation(Struct, frozen=True, gc=False, kw_only=True):
     cost_picodollars: int | None = None
     """None: no usage, or no price for it."""
     first_token_seconds: float | None = None
-    """From the request's first byte to the first token of any kind; of a stream."""
+    """From the request's last byte to the first token of any kind; of a stream."""
     first_visible_seconds: float | None = None
     seconds_per_output_token: float | None = None
     intervals: IntervalCounts | None = None
@@ -122,7 +122,7 @@ class Record(Struct, frozen=True, gc=False, kw_only=True):
     phase: DisconnectPhase | None = None
     """Of an outcome ``client_disconnect``."""
     first_byte_seconds: float | None = None
-    """From the request's first byte to the head of the upstream's answer."""
+    """From the request's last byte to the head of the upstream's answer."""
     overhead_seconds: float | None = None
     """Ours: from the last byte that we needed of the request until it was sent on, and from the answer's
     last byte until that was written. None if there was no whole answer."""

@@ -162,7 +162,7 @@ class UpstreamMetrics:
         )
         self.first_byte_seconds = families.histogram(
             "openai_proxy_time_to_first_byte_seconds",
-            "From a client request's first byte to the head of its upstream's answer.",
+            "From a client request's last byte to the head of its upstream's answer.",
             ("provider", "endpoint"),
             TTFT,
         )

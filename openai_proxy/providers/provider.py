@@ -1,8 +1,20 @@
 """A provider: a named upstream service."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from openai_proxy.observe.usage import NO_QUIRKS, Quirks
+
+TELL_USAGE_UNASKED: Final = frozenset(
+    {b"api.anthropic.com", b"api.mistral.ai", b"openrouter.ai", b"api.perplexity.ai"}
+)
+"""Hosts whose streams need not be asked for their usage; some of them refuse to be."""
+
+
+def tells_usage_unasked(base_url: bytes) -> bool:
+    """Whether that is known of a provider with this root."""
+    host = base_url.partition(b"://")[2].partition(b"/")[0].partition(b":")[0]
+    return host.lower() in TELL_USAGE_UNASKED
 
 
 @dataclass(frozen=True, slots=True)

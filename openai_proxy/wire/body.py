@@ -78,6 +78,7 @@ class RequestBody:
         "_reserved",
         "_source",
         "buffered_bytes",
+        "completed_at",
         "is_complete",
         "length",
         "received_bytes",
@@ -89,6 +90,8 @@ class RequestBody:
         self.received_bytes = 0
         self.buffered_bytes = 0
         self.is_complete = False
+        self.completed_at = 0.0
+        """When the last byte came, on the reactor's clock."""
         self._source = source
         self._pieces: list[bytes] = []
         self._paused = False

@@ -73,6 +73,8 @@ class Channel(Protocol):
         self._was_tunnel = False
         """Such a one lingers too, but is not aborted: much can still be on its way to a slow client."""
         self._drained: list[Deferred[bool]] = []
+        self.was_cut = False
+        """Whether the daemon ended it, for the daemon stops."""
 
     # The connection.
 
@@ -164,6 +166,7 @@ class Channel(Protocol):
         self._reading = None
         if request.body is not None:
             self.watch.resume("body")
+            request.body.completed_at = self.heard_at
             request.body.complete()
 
     # The body's reader: BodySource.
@@ -430,6 +433,11 @@ class Channel(Protocol):
         self.transport.loseConnection()
         # A client that does not take the rest of its answer must not keep the connection for ever.
         self.watch.write_blocks(True)
+
+    def cut(self) -> None:
+        """The daemon stops: abort, and nobody else is to blame."""
+        self.was_cut = True
+        self.abortConnection()
 
     def abortConnection(self) -> None:
         self._closing = True

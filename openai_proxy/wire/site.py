@@ -77,4 +77,4 @@ class Site(ServerSite):
     def abort_all(self) -> None:
         """Cut every connection."""
         for channel in list(self.channels):
-            channel.abortConnection()
+            channel.cut()

@@ -380,3 +380,48 @@ def test_a_price_that_fails_costs_no_record(
     assert (record.outcome, record.generation) == (Outcome.OK, None)
     assert len(nothing_left) == 1
     nothing_left.clear()
+
+
+def test_an_answer_that_our_stop_cuts_off_is_our_doing() -> None:
+    """A client that the daemon leaves has not left."""
+    for answered, status in ((False, 503), (True, 200)):
+        rig = Rig()
+        rig.ask(STREAMED)
+        if answered:
+            rig.agent.respond(200, EVENTS)
+            rig.agent.reader.dataReceived(WORD)
+        rig.client.channel.cut()
+        rig.client.leave()
+        record = rig.record()
+        assert (record.outcome, record.status, record.phase) == (Outcome.PROXY_ERROR, status, None)
+
+
+def test_a_slow_upload_is_not_the_upstreams_time() -> None:
+    """A body that is not held is sent on as it comes: the upstream waits for the client."""
+    rig = Rig()
+    fields = b"Content-Type: multipart/form-data\r\nContent-Length: 2\r\n\r\n"
+    rig.client.send(b"POST /v1/files HTTP/1.1\r\nHost: x\r\n" + fields)
+    rig.clock.advance(5)
+    rig.client.send(b"ab")
+    rig.clock.advance(1)
+    rig.agent.respond(200, JSON, (b"Content-Length", b"2"))
+    rig.agent.reader.dataReceived(b"{}")
+    rig.agent.end(ResponseDone())
+    record = rig.record()
+    assert (record.duration_seconds, record.first_byte_seconds) == (6, 1)
+    assert [attempt.duration_seconds for attempt in record.attempts] == [1]
+
+
+def test_a_pipelined_request_is_asked_when_it_is_its_turn() -> None:
+    """What it waited behind another is in its duration, and in no clock of the upstream's."""
+    rig = Rig()
+    rig.client.send(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+    for _ in range(2):
+        rig.clock.advance(3)
+        rig.agent.respond(200, (b"Content-Length", b"0"))
+        rig.agent.end(ResponseDone())
+        rig.client.settle()
+    rig.client.done()
+    first, second = rig.sink.ended
+    assert (first.duration_seconds, second.duration_seconds) == (3, 6)
+    assert (second.first_byte_seconds, second.attempts[0].duration_seconds) == (3, 3)
