@@ -36,6 +36,7 @@ from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.provider import Provider, tells_usage_unasked
 from openai_proxy.relay.client import TransparentClient
+from openai_proxy.web.exporter import Exporter
 from openai_proxy.web.relay import Relay
 from openai_proxy.web.root import ProxySite
 from openai_proxy.wire.agent import Agent
@@ -64,10 +65,6 @@ class ProxyService(MultiService):
 
     def __init__(self, settings: Settings, reactor: Any) -> None:
         super().__init__()
-        # prometheus_client.twisted installs the default reactor when it is imported, so it
-        # must not be imported before twistd has chosen one.
-        from prometheus_client.twisted import MetricsResource
-
         self.settings = settings
         self.reactor = reactor
         self.metrics = Metrics(new_registry())
@@ -88,9 +85,8 @@ class ProxyService(MultiService):
         )
         trust_root = trust_root_from_file(settings.ca_file) if settings.ca_file else None
         self.agent = Agent(reactor, settings.timeouts, settings.pool, trust_root)
-        self.site.add(
-            {**self._routes(), b"metrics": MetricsResource(YieldingRegistry(self.metrics.registry))}
-        )
+        self._exporter = Exporter(YieldingRegistry(self.metrics.registry))
+        self.site.add({**self._routes(), b"metrics": self._exporter.resource})
         self.port: IListeningPort | None = None
 
     def _sink(self) -> Sink:
@@ -149,6 +145,7 @@ class ProxyService(MultiService):
                 print(f"openai_proxy: --access-log {path}: {reason}", file=sys.__stderr__, flush=True)
                 raise SystemExit(1) from None
         super().startService()
+        self._exporter.start()
         self._log_counter.start()
         self._reactor_watch.start()
 
@@ -174,6 +171,7 @@ class ProxyService(MultiService):
     def stopService(self) -> Deferred[None]:
         """Stop listening, then cut what is left."""
         super().stopService()
+        self._exporter.stop()
         self._reactor_watch.stop()
         self._log_counter.stop()
         return Deferred.fromCoroutine(self._close())

@@ -11,6 +11,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from openai_proxy import __version__
+from openai_proxy.web.exporter import seem_to_be_from_nobody
 from openai_proxy.wire.errors import error_body, reason_phrase
 from openai_proxy.wire.fields import Field
 from openai_proxy.wire.request import Request
@@ -84,6 +85,7 @@ class Exposition(Childless):
         accept = b",".join(request.requestHeaders.getRawHeaders(b"accept", []))
         if _UNREADABLE_VERSION.search(accept):
             request.requestHeaders.removeHeader(b"accept")
+        seem_to_be_from_nobody(request)
         return self._exporter.render(request)
 
 

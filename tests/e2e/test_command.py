@@ -160,6 +160,10 @@ def test_a_unix_endpoint_serves(tmp_path: Path) -> None:
         with Peer.connect_unix(path) as client:
             client.send_request("GET", "/mock/v1/models")
             assert client.read_answer().status == 200
+            client.send_request("GET", "/metrics")
+            scraped = client.read_answer()
+            assert scraped.status == 200
+            assert b"http_requests_total" in scraped.body
     assert not os.path.exists(path)
 
 
