@@ -6,7 +6,8 @@
 BENCH_ARGS ?=
 SOAK_ARGS ?=
 CANARY_REQUESTS ?= 100000
-.PHONY: bench bench-peers bench-micro soak canary
+TRUTH_REQUESTS ?= 20000
+.PHONY: bench bench-peers bench-micro soak canary truth flood
 
 bench: $(VENV)/bench.installed ## measure every proxy side by side (BENCH_ARGS=--help)
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
@@ -22,6 +23,12 @@ soak: $(VENV)/dev.installed ## minutes of mixed traffic with faults (SOAK_ARGS="
 
 canary: $(VENV)/dev.installed ## no answer meets another's request (CANARY_REQUESTS=100000)
 	CANARY_REQUESTS=$(CANARY_REQUESTS) $(BIN)/python -m pytest tests/faults/test_canary.py
+
+truth: $(VENV)/dev.installed ## what is counted is what happened (TRUTH_REQUESTS=20000)
+	TRUTH_REQUESTS=$(TRUTH_REQUESTS) $(BIN)/python -m pytest tests/truth
+
+flood: $(VENV)/dev.installed ## 100,000 names of models, paths, methods: series, memory, scrape
+	$(BIN)/python -m benchmarks.flood
 
 $(VENV)/bench.installed: $(VENV)/dev.installed benchmarks/requirements.txt
 	$(INSTALL) --require-hashes --requirement benchmarks/requirements.txt
