@@ -18,7 +18,9 @@ from prometheus_client.samples import Sample
 
 PORTION_SAMPLES = 32
 """About a fifth of a millisecond of rendering."""
-PAUSE_SECONDS = 0.001
+PAUSE_SECONDS = 0.0001
+"""As long as the reactor takes to wake up. It keeps the interpreter until it has nothing to do, so a longer
+pause helps nobody: with one of 1 ms a scrape took four times as long, and no stream was less late."""
 
 
 class YieldingRegistry(Collector):
