@@ -16,7 +16,7 @@ from tests.support.sockets import Message, Peer, RawUpstream, Truncated
 MARK = "cAnArY7"
 _numbers = count(1)
 BUGS = """
-from openai_proxy.observe.observer import JsonObserver
+from openai_proxy.observe.json_observer import JsonObserver
 from openai_proxy.relay.client import TransparentClient
 from openai_proxy.wire.channel import Channel
 
@@ -258,6 +258,7 @@ def test_no_secret_is_told(tmp_path: Path) -> None:
         RawUpstream() as upstream,
         Daemon("--upstream", upstream.url, "--access-log", str(log), env=env) as daemon,
     ):
+        assert "sitecustomize" not in daemon.output, "the bugs are not in: a name has moved"
         for said, closes in answers():
             ask_upstream(daemon, upstream, said, closes)
         own = list(refused(daemon))
