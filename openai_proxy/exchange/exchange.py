@@ -30,11 +30,11 @@ from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, ErrorAns
 from openai_proxy.relay.tunnel import Tunnel
 from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull, RequestBody
 from openai_proxy.wire.errors import UpstreamError, error_body, reason_phrase
-from openai_proxy.wire.fields import Field, Fields, end_to_end, first_of, raw_fields
+from openai_proxy.wire.fields import HOP_BY_HOP, Field, Fields, NameSet, end_to_end, first_of, raw_fields
 from openai_proxy.wire.request import Request
 from openai_proxy.wire.response import Timings
 
-_NOT_SENT_ON: Final = frozenset({b"host", b"content-length", b"expect"})
+_NOT_SENT_ON: Final = NameSet(HOP_BY_HOP | {b"host", b"content-length", b"expect"})
 _RESET: Final = 205
 _RATE_LIMITED: Final = 429
 _STOPPED: Final = 503
@@ -233,7 +233,7 @@ class Exchange:
         self.blocked_at_end = request.channel.watch.blocked_seconds
         if self.reading is not None:
             request.send(self.reading.end(whole=True))
-        blocked = request.channel.write_blocked
+        blocked = request.channel.watch.write_blocked
         if not request.end():
             self._end(Outcome.UPSTREAM_STREAM_ERROR)
         elif blocked:

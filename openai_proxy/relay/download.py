@@ -77,7 +77,7 @@ class Download:
         self._flushed_by_transport = getattr(transport, "flushes_reader", False)
         if not self._flushed_by_transport:
             self._request.flush()
-        if self._request.channel.write_blocked:
+        if self._request.channel.watch.write_blocked:
             transport.pauseProducing()
 
     def connectionMade(self) -> None:

@@ -229,7 +229,7 @@ class RequestBody:
         """Forget what is held, and give its memory back. May be called at any time, and again."""
         self._pieces = []
         self.buffered_bytes = 0
-        if self._held_by is not None:
+        if self._reserved and self._held_by is not None:
             self._held_by.release(self._reserved)
             self._reserved = 0
 

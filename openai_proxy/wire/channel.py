@@ -238,7 +238,7 @@ class Channel(Protocol):
         client does not take its last answer: that would make answers which only pile up.
         """
         requests = self._requests
-        if requests and not requests[0].was_begun and not self._closing and not self.write_blocked:
+        if requests and not requests[0].was_begun and not self._closing and not self.watch.write_blocked:
             requests[0].process()
 
     def _begin_next(self) -> None:

@@ -41,6 +41,7 @@ class ClientWatch:
         "_stall_seconds",
         "_stalls_at",
         "deadline",
+        "write_blocked",
     )
 
     def __init__(self, connection: Watched, clock: IReactorTime, limits: Limits) -> None:
@@ -50,6 +51,8 @@ class ClientWatch:
         self._stall_seconds = limits.write_stall_seconds
         self._read_deadline = NEVER
         self._stalls_at = NEVER
+        self.write_blocked = False
+        """Whether the client has not taken what was written to it."""
         self._blocked_at = 0.0
         self._blocked_seconds = 0.0
         self._pauses: set[str] = set()
@@ -61,21 +64,17 @@ class ClientWatch:
     def until(self, deadline: float) -> None:
         """Something must come from the client by then, on the reactor's clock."""
         self._read_deadline = deadline
-        if self._pauses or self._stalls_at != NEVER:
+        if self._pauses or self.write_blocked:
             self._update()
         else:
             self.deadline = deadline
 
-    @property
-    def write_blocked(self) -> bool:
-        """Whether the client has not taken what was written to it."""
-        return self._stalls_at != NEVER
-
     def write_blocks(self, blocks: bool) -> None:
         """The client has to read, or has read."""
         now = self._seconds()
-        if self._stalls_at != NEVER:
+        if self.write_blocked:
             self._blocked_seconds += now - self._blocked_at
+        self.write_blocked = blocks
         self._blocked_at = now
         self._stalls_at = now + self._stall_seconds if blocks else NEVER
         self._update()
@@ -83,7 +82,7 @@ class ClientWatch:
     @property
     def blocked_seconds(self) -> float:
         """For how long, in all, the client has not taken what was written to it."""
-        if self._stalls_at == NEVER:
+        if not self.write_blocked:
             return self._blocked_seconds
         return self._blocked_seconds + self._seconds() - self._blocked_at
 
@@ -108,6 +107,7 @@ class ClientWatch:
     def forget(self) -> None:
         """Nothing is awaited any more."""
         self.deadline = self._read_deadline = self._stalls_at = NEVER
+        self.write_blocked = False
         self._pauses.clear()
 
     def _update(self) -> None:

@@ -31,6 +31,33 @@ HOP_BY_HOP = frozenset(
 """Fields that belong to one connection, not to the message (RFC 9110 section 7.6.1)."""
 
 
+class NameSet(dict[bytes, bool]):
+    """Whether a field's name, in whatever case, is one of some: ``names[name]``.
+
+    Few names are ever sent, again and again, so what was found of each is remembered. Names come from
+    clients: the memory of them is bounded.
+    """
+
+    __slots__ = ("_lower",)
+
+    def __init__(self, lower: frozenset[bytes]) -> None:
+        super().__init__()
+        self._lower = lower
+
+    def __missing__(self, name: bytes) -> bool:
+        found = name.lower() in self._lower
+        if len(self) >= _NAMES_KEPT:
+            self.clear()
+        if len(name) <= _NAME_BYTES_KEPT:
+            self[name] = found
+        return found
+
+
+_NAMES_KEPT = 1024
+_NAME_BYTES_KEPT = 64
+_HOP_BY_HOP = NameSet(HOP_BY_HOP)
+
+
 def tidy(fields: list[Field]) -> bool:
     """Take off the blanks behind values; False if a value has a control byte.
 
@@ -63,16 +90,15 @@ def first_of(fields: Iterable[Field], name: bytes) -> bytes | None:
     return None
 
 
-def end_to_end(fields: Sequence[Field], also: frozenset[bytes] = frozenset()) -> list[Field]:
-    """The fields to pass on: without hop-by-hop ones, those that Connection names, and ``also``."""
-    dropped = HOP_BY_HOP | also
+def end_to_end(fields: Sequence[Field], dropped: NameSet = _HOP_BY_HOP) -> list[Field]:
+    """The fields to pass on: without ``dropped``, hop-by-hop ones among them, and what Connection names."""
     kept: list[Field] = []
     named: set[bytes] | None = None
     for field in fields:
-        name = field[0].lower()
-        if name not in dropped:
+        name = field[0]
+        if not dropped[name]:
             kept.append(field)
-        elif name == b"connection":
+        elif name.lower() == b"connection":
             named = (named or set()) | tokens((field[1],))
     if named and (named := named - _NOT_NAMEABLE):
         kept = [field for field in kept if field[0].lower() not in named]

@@ -9,7 +9,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH
 
 from openai_proxy.config.settings import Limits
 from openai_proxy.wire.errors import error_body, reason_phrase
-from openai_proxy.wire.fields import Field, tidy, tokens
+from openai_proxy.wire.fields import Field, NameSet, tidy, tokens
 
 _IN_TARGET = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?")
@@ -92,17 +92,19 @@ class Head(Struct, frozen=True):
         )
 
 
-_KNOWN = frozenset(
-    {
-        b"host",
-        b"content-length",
-        b"transfer-encoding",
-        b"expect",
-        b"upgrade",
-        b"connection",
-        b"content-type",
-        b"content-encoding",
-    }
+_KNOWN = NameSet(
+    frozenset(
+        {
+            b"host",
+            b"content-length",
+            b"transfer-encoding",
+            b"expect",
+            b"upgrade",
+            b"connection",
+            b"content-type",
+            b"content-encoding",
+        }
+    )
 )
 _READABLE = (b"application/json", b"application/x-www-form-urlencoded", b"text/")
 
@@ -116,9 +118,8 @@ def _known(fields: list[Field], limits: Limits) -> dict[bytes, list[bytes]]:
     size = 0
     for name, value in fields:
         size += len(name) + len(value)
-        lower = name.lower()
-        if lower in _KNOWN:
-            known.setdefault(lower, []).append(value)
+        if _KNOWN[name]:
+            known.setdefault(name.lower(), []).append(value)
     if size > limits.header_bytes:
         raise Rejected(431, "The request's header section is too large.")
     return known

@@ -12,7 +12,7 @@ from twisted.web.server import Request as ServerRequest
 from twisted.web.server import version as twisted_version
 
 from openai_proxy.wire.body import BodyLost, HeldBodiesFull, RequestBody
-from openai_proxy.wire.fields import Field, raw_fields
+from openai_proxy.wire.fields import Field, NameSet, raw_fields
 from openai_proxy.wire.ids import new_request_id
 from openai_proxy.wire.writing import write_now
 
@@ -23,6 +23,7 @@ SMALL_BODY_BYTES = 1024 * 1024
 """The most that a resource which reads ``request.content`` is given."""
 
 _BODILESS = frozenset({204, 304})
+_LOOKED_AT = NameSet(frozenset({b"content-length", b"x-request-id"}))
 
 
 def _headers(request: Request) -> Headers:
@@ -214,15 +215,15 @@ class Request(ServerRequest):
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
         has_id = False
         for name, value in fields:
-            lower = name.lower()
-            if lower == b"content-length":
-                if status == 204:
+            if _LOOKED_AT[name]:
+                if name.lower() == b"x-request-id":
+                    has_id = True
+                elif status == 204:
                     # RFC 9110 section 8.6: a 204 has no length, whatever its upstream says.
                     continue
-                self._length = int(value)
-            elif lower == b"x-request-id":
-                has_id = True
-            lines.append(b"%b: %b\r\n" % (name, value))
+                else:
+                    self._length = int(value)
+            lines += (name, b": ", value, b"\r\n")
         if not has_id:
             lines.append(b"x-request-id: %b\r\n" % self.request_id)
         return lines

@@ -46,7 +46,11 @@ class Upload:
         except Exception:
             self._fail(Failure())
             return
-        produced.addCallbacks(self._produced, self._fail)
+        if produced.called and getattr(produced, "result", produced) is None:
+            # As it mostly is: the whole body was there.
+            self._produced(None)
+        else:
+            produced.addCallbacks(self._produced, self._fail)
         self._corked = None
         if not self.ended:
             self._registered = True
