@@ -24,6 +24,7 @@ from openai_proxy.wire.fields import first_of
 
 if TYPE_CHECKING:
     from openai_proxy.exchange.exchange import Exchange
+    from openai_proxy.exchange.reading import Reading
 
 _log = Logger()
 
@@ -58,7 +59,7 @@ def record_of(exchange: Exchange) -> Record:
         is_stream=exchange.is_stream,
         attempts=_attempts(exchange, now, blocked_seconds),
         error=exchange.error or _error_in(exchange),
-        generation=_generation_if(exchange, blocked_seconds),
+        generation=_generation_if(exchange, keeps_pace=blocked_seconds == 0),
     )
 
 
@@ -141,16 +142,16 @@ def _error_in(exchange: Exchange) -> Error | None:
     return None
 
 
-def _generation_if(exchange: Exchange, blocked_seconds: float) -> Generation | None:
+def _generation_if(exchange: Exchange, keeps_pace: bool) -> Generation | None:
     """An answer that nobody foresaw must not cost the record: it is all that is known of the exchange."""
     try:
-        return _generation(exchange, blocked_seconds)
+        return _generation(exchange, keeps_pace)
     except Exception:
         _log.failure("What was read of an answer could not be counted")
         return None
 
 
-def _generation(exchange: Exchange, blocked_seconds: float) -> Generation | None:
+def _generation(exchange: Exchange, keeps_pace: bool) -> Generation | None:
     """Of the answer to a POST: whatever else is read was generated for another request."""
     if exchange.request.method != b"POST":
         return None
@@ -158,16 +159,23 @@ def _generation(exchange: Exchange, blocked_seconds: float) -> Generation | None
     if reading is None:
         missing = exchange.usage_missing
         return None if missing is None else Generation(model=exchange.model or NONE, usage_missing=missing)
-    context, provider = exchange.context, exchange.target.provider
+    usage = reading.observer.usage
+    cost = None if usage is None else _cost(exchange, usage)
+    return reading.generation(_asked_at(exchange), _answer_model(exchange, reading), cost, keeps_pace)
 
-    def label(name: str | None) -> str:
-        if name is None or name == exchange.asked_model:
-            return exchange.model or NONE
-        return context.models.label(provider.priced_as, name, provider.names_models)
 
-    def cost(usage: Usage) -> int | None:
-        name = usage.model or exchange.asked_model
-        price = context.prices.price_of(provider.priced_as, name, usage.service_tier, context.clock.seconds())
-        return None if price is None else cost_picodollars(usage, price)
+def _answer_model(exchange: Exchange, reading: Reading) -> str:
+    """As a label: the answer's own name, or else the one that was asked for."""
+    name = reading.observer.said.model
+    if name is None or name == exchange.asked_model:
+        return exchange.model or NONE
+    provider = exchange.target.provider
+    return exchange.context.models.label(provider.priced_as, name, provider.names_models)
 
-    return reading.generation(_asked_at(exchange), label, cost, blocked_seconds == 0)
+
+def _cost(exchange: Exchange, usage: Usage) -> int | None:
+    """In pico-dollars; None without a price."""
+    context = exchange.context
+    name, seller = usage.model or exchange.asked_model, exchange.target.provider.priced_as
+    price = context.prices.price_of(seller, name, usage.service_tier, context.clock.seconds())
+    return None if price is None else cost_picodollars(usage, price)

@@ -343,6 +343,6 @@ class Exchange:
         body = request.body
         if body is not None:
             body.discard()
-        if self.reading is not None:
+        if self.received_at is None and self.reading is not None:
             self.reading.end(whole=False)
         self.context.sink.exchange_ended(record_of(self))

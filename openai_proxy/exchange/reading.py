@@ -11,7 +11,7 @@ from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.members import ErrorName
 from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.record import Generation
-from openai_proxy.observe.usage import Usage, UsageMissing
+from openai_proxy.observe.usage import UsageMissing
 from openai_proxy.observe.usage_event import UsageEventStripper
 from openai_proxy.wire.fields import Field, first_of
 
@@ -30,7 +30,7 @@ class Reading:
     That is all of it, but for the usage event that we asked for and the client did not.
     """
 
-    __slots__ = ("_is_marked", "_observe", "_observer", "_seconds", "_stripper", "intervals")
+    __slots__ = ("_is_marked", "_observe", "_seconds", "_stripper", "intervals", "is_stream", "observer")
 
     def __init__(
         self,
@@ -40,38 +40,35 @@ class Reading:
         seconds: Callable[[], float],
     ) -> None:
         """:param is_marked: whether its stream, if it is one, has a last event."""
-        self._observer = observer
+        self.observer = observer
         self._observe = observer.piece
         self._stripper = stripper
         self._is_marked = is_marked
         self._seconds = seconds
+        self.is_stream = observer.is_stream
+        """Whether it is a stream of events."""
         self.intervals: IntervalCounts | None = None
         if observer.is_stream:
             self.intervals = IntervalCounts(ITL)
             observer.intervals = self.intervals
 
     @property
-    def is_stream(self) -> bool:
-        """Whether it is a stream of events."""
-        return self._observer.is_stream
-
-    @property
     def has_ended(self) -> bool:
         """Whether the last event of the stream has come: a client may leave then."""
-        return self._observer.is_stream and self._observer.ended
+        return self.is_stream and self.observer.said.ended
 
     @property
     def error(self) -> ErrorName | None:
         """What went wrong, in the provider's words."""
-        return self._observer.error
+        return self.observer.said.error
 
     @property
     def has_failed(self) -> bool:
         """Whether an answer that seemed well holds an error, or stopped without its last event."""
-        observer = self._observer
-        if observer.error is not None:
+        said = self.observer.said
+        if said.error is not None:
             return True
-        return observer.is_stream and self._is_marked and not (observer.ended or observer.lost_track)
+        return self.is_stream and self._is_marked and not (said.ended or said.unread)
 
     def piece(self, data: bytes) -> bytes:
         """Read some bytes of the body; what of them (and of what was held back) goes on."""
@@ -83,43 +80,42 @@ class Reading:
 
     def end(self, whole: bool) -> bytes:
         """No more will come; what was held back goes on now."""
-        self._observer.end(whole)
+        self.observer.end(whole)
         return b"" if self._stripper is None else self._stripper.end()
 
     def generation(
-        self,
-        asked_at: float,
-        label: Callable[[str | None], str],
-        cost: Callable[[Usage], int | None],
-        keeps_pace: bool,
+        self, asked_at: float, model: str, cost_picodollars: int | None, keeps_pace: bool
     ) -> Generation | None:
         """What there is to count, after the end; None if there is nothing.
 
         ``keeps_pace``: the client took all as it came. Where it did not, the upstream was paused,
         and the times between its events are the client's.
         """
-        observer = self._observer
+        observer = self.observer
         usage, missing = observer.usage, observer.usage_missing
         first = observer.first_token_at
-        if usage is None and missing is None and first is None:
-            return None
-        paced = keeps_pace and first is not None
+        if first is None:
+            if usage is None and missing is None:
+                return None
+            return Generation(
+                model=model, usage=usage, usage_missing=missing, cost_picodollars=cost_picodollars
+            )
         return Generation(
-            model=label(observer.model),
+            model=model,
             usage=usage,
             usage_missing=missing,
-            cost_picodollars=None if usage is None else cost(usage),
-            first_token_seconds=None if first is None else max(0.0, first - asked_at),
+            cost_picodollars=cost_picodollars,
+            first_token_seconds=max(0.0, first - asked_at),
             first_visible_seconds=(
                 None if observer.first_visible_at is None else max(0.0, observer.first_visible_at - asked_at)
             ),
-            seconds_per_output_token=self._pace() if paced else None,
-            intervals=self.intervals if paced else None,
+            seconds_per_output_token=self._pace() if keeps_pace else None,
+            intervals=self.intervals if keeps_pace else None,
         )
 
     def _pace(self) -> float | None:
         """From the first token to the last, for each but the first."""
-        observer = self._observer
+        observer = self.observer
         tokens = observer.usage.output_tokens if observer.usage is not None else None
         if not tokens or tokens < 2 or observer.token_events < 2:
             return None

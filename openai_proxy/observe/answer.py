@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from openai_proxy.observe.members import NOTHING
+from openai_proxy.observe.members import MAX_NAME, NOTHING
 from openai_proxy.observe.usage import CompletionUsage, EmbeddingUsage, ResponseUsage
 
 _Usage = TypeVar("_Usage")
+_Name = Annotated[str, Meta(max_length=MAX_NAME)]
 
 
 class Answer(Struct, Generic[_Usage], gc=False):
@@ -21,9 +22,9 @@ class Answer(Struct, Generic[_Usage], gc=False):
 
     usage: _Usage | UnsetType = UNSET
     error: Raw = NOTHING
-    model: str | None = None
-    service_tier: str | None = None
-    id: str | None = None
+    model: _Name | None = None
+    service_tier: _Name | None = None
+    id: _Name | None = None
 
 
 AnyAnswer = Answer[Any]

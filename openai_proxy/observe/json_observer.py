@@ -48,7 +48,7 @@ class JsonObserver(Observer):
     def _finish(self, whole: bool) -> None:
         body = b"".join(self._pieces)
         self._forget()
-        said = self._said
+        said = self.said
         answer = decoded(self._answers, body) if self._answers is not None else None
         if answer is not None:
             said.ended = True
@@ -59,7 +59,7 @@ class JsonObserver(Observer):
             said.error = error_in_body(body)
 
     def _read_named(self, body: bytes, whole: bool) -> None:
-        said = self._said
+        said = self.said
         named = decoded(_named, body)
         if named is not None:
             said.ended = True

@@ -44,8 +44,8 @@ class _ErrorBody(_Error):
     error: Raw = NOTHING
 
 
-_MAX_NAME: Final = 253
-_MAX_NAME_BYTES: Final = 12 * _MAX_NAME + len('""')
+MAX_NAME: Final = 253
+_MAX_NAME_BYTES: Final = 12 * MAX_NAME + len('""')
 """Each character may be written as two escapes."""
 _text = msgspec.json.Decoder(str | int)
 _error = msgspec.json.Decoder(_Error)
@@ -69,7 +69,7 @@ def text_of(raw: Raw) -> str | None:
 
 def name_of(text: str | None) -> str | None:
     """``text``, if it is short and not empty."""
-    return text if text and len(text) <= _MAX_NAME else None
+    return text if text and len(text) <= MAX_NAME else None
 
 
 def decoded(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:

@@ -21,21 +21,23 @@ class Observer:
     _log = Logger()
     is_stream = False
 
+    # What one answer in many does not set is an attribute of the class.
+    usage: Usage | None = None
+    first_token_at: float | None = None
+    """Of any kind: reasoning and tool arguments too."""
+    first_visible_at: float | None = None
+    last_token_at: float | None = None
+    token_events = 0
+    """Events with tokens; how many tokens are in one is the provider's choice."""
+    intervals: IntervalCounts | None = None
+    """Given, it counts the seconds between two events with tokens: 0 if they came together."""
+    _whole = False
+    _over = False
+
     def __init__(self, said: Said, inflate: Inflate | None, usage_expected: bool) -> None:
-        self.usage: Usage | None = None
-        self.first_token_at: float | None = None
-        """Of any kind: reasoning and tool arguments too."""
-        self.first_visible_at: float | None = None
-        self.last_token_at: float | None = None
-        self.token_events = 0
-        """Events with tokens; how many tokens are in one is the provider's choice."""
-        self.intervals: IntervalCounts | None = None
-        """Given, it counts the seconds between two events with tokens: 0 if they came together."""
-        self._said = said
+        self.said = said
         self._inflate = inflate
         self._usage_expected = usage_expected
-        self._whole = False
-        self._over = False
 
     def piece(self, data: bytes, now: float) -> bool:
         """Some bytes of the body as they were received, at ``now`` seconds.
@@ -63,15 +65,15 @@ class Observer:
         self._whole = whole
         try:
             self._finish(whole)
-            self.usage = self._said.usage()
+            self.usage = self.said.usage()
         except Exception:
             self._log.failure("An observer failed")
-            self._said.unread = True
+            self.said.unread = True
         self._over = True
 
     def _stop(self) -> None:
         self._over = True
-        self._said.unread = True
+        self.said.unread = True
         self._forget()
 
     def _read(self, data: bytes, now: float) -> bool:
@@ -86,12 +88,12 @@ class Observer:
     @property
     def error(self) -> ErrorName | None:
         """What went wrong, in the provider's words: an error body, or an error inside a stream."""
-        return self._said.error
+        return self.said.error
 
     @property
     def lost_track(self) -> bool:
         """Whether something could not be read: what did not come may have been there."""
-        return self._said.unread
+        return self.said.unread
 
     @property
     def ended(self) -> bool:
@@ -99,29 +101,29 @@ class Observer:
 
         ``[DONE]``, the last event of a response or message, or a JSON body that is one.
         """
-        return self._said.ended
+        return self.said.ended
 
     @property
     def model(self) -> str | None:
         """The answer's own name of its model: any text, not a label."""
-        return self._said.model
+        return self.said.model
 
     @property
     def service_tier(self) -> str | None:
         """The tier that was given."""
-        return self._said.service_tier
+        return self.said.service_tier
 
     @property
     def answer_id(self) -> str | None:
         """A stored response is answered again when it is asked for: its usage counts once."""
-        return self._said.answer_id
+        return self.said.answer_id
 
     @property
     def usage_missing(self) -> UsageMissing | None:
         """Why there is no usage, after the end; None if there is, or if none was due."""
         if self.usage is not None or not self._usage_expected:
             return None
-        if self._said.unread:
+        if self.said.unread:
             return UsageMissing.UNPARSABLE
         if not self._whole and not self.ended:
             return UsageMissing.DISCONNECT

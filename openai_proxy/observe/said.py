@@ -14,7 +14,6 @@ from openai_proxy.observe.members import (
     Named,
     error_of,
     is_said,
-    name_of,
     text_of,
 )
 from openai_proxy.observe.usage import NO_QUIRKS, Form, Quirks, Usage, Wire
@@ -72,10 +71,11 @@ class Said:
         """The same for what is decoded already."""
         if answer.usage is not UNSET:
             self._wire = answer.usage
-        self.model = name_of(answer.model) or self.model
-        self.service_tier = name_of(answer.service_tier) or self.service_tier
-        self.answer_id = name_of(answer.id) or self.answer_id
-        self.error = error_of(answer.error) or self.error
+        self.model = answer.model or self.model
+        self.service_tier = answer.service_tier or self.service_tier
+        self.answer_id = answer.id or self.answer_id
+        if len(answer.error):
+            self.error = error_of(answer.error) or self.error
 
     def usage(self) -> Usage | None:
         """In the one form, as of this answer's model and tier."""

@@ -135,6 +135,8 @@ def _input(tokens: int, usage: Usage, rates: Rates, parts: Parts) -> int:
 
 
 def _output(tokens: int, usage: Usage, rates: Rates, parts: Parts) -> int:
+    if rates.reasoning is None and parts is NO_PARTS:
+        return max(0, tokens) * (rates.output or 0)
     return _total(
         tokens,
         rates.output,
@@ -151,7 +153,7 @@ def _total(tokens: int, rate: int | None, parts: tuple[tuple[int, int | None], .
     left = max(0, tokens)
     cost = 0
     for part, own in parts:
-        if own is not None and part > 0:
+        if part > 0 and own is not None:
             taken = min(part, left)
             left -= taken
             cost += taken * own

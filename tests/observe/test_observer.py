@@ -344,7 +344,7 @@ def test_decoded_in_one_go(
             observer._answers = None
         observer.piece(body, 1.0)
         observer.end()
-        said = observer._said
+        said = observer.said
         seen.append((observer.usage, observer.usage_missing, observer.error, observer.ended))
         seen.append((said.unread, said.model, said.service_tier, said.answer_id))
     assert seen[:2] == seen[2:]

@@ -210,7 +210,7 @@ class Careful:
 
 
 def state(observer: StreamObserver) -> tuple[object, ...]:
-    said = observer._said
+    said = observer.said
     assert observer.intervals is not None
     return (
         (observer.token_events, observer.first_token_at, observer.first_visible_at, observer.last_token_at),
