@@ -156,7 +156,7 @@ class Exchange:
         else:
             asked = asked_in(held)
             self.asked_model = asked.model
-            if has_usage_event(self.target.provider, self.request.method, self.endpoint):
+            if asked.is_stream and has_usage_event(self.target.provider, self.request.method, self.endpoint):
                 self._ask_for_usage(held, asked)
         self._send()
 

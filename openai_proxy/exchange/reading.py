@@ -13,7 +13,7 @@ from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.record import Generation
 from openai_proxy.observe.usage import UsageMissing
 from openai_proxy.observe.usage_event import UsageEventStripper
-from openai_proxy.wire.fields import Field, first_of
+from openai_proxy.wire.fields import Field, NameSet
 
 if TYPE_CHECKING:
     from openai_proxy.exchange.exchange import Exchange
@@ -22,6 +22,7 @@ MARKED: Final = frozenset(
     {"chat_completions", "completions", "responses", "images", "audio_speech", "audio_transcriptions"}
 )
 """Endpoints whose streams have a last event: one that ends without it was cut short."""
+_CONTENT: Final = NameSet(frozenset({b"content-type", b"content-encoding"}))
 
 
 class Reading:
@@ -133,11 +134,10 @@ def reading_of(
     request, provider, status = exchange.request, exchange.target.provider, exchange.status
     if not provider.observes or request.method == b"HEAD":
         return None, None
-    content_type, encoding = first_of(fields, b"content-type"), first_of(fields, b"content-encoding")
+    content_type, encoding = _content_of(fields)
     endpoint = exchange.endpoint
     counts = request.method == b"POST"
-    is_events = content_type is not None and content_type[:17].lower() == b"text/event-stream"
-    if not counts and status < 400 and not is_events:
+    if not counts and status < 400 and not _is_events(content_type):
         return None, None
     observer = observer_for(endpoint, status, content_type, encoding, provider.dialect, provider.quirks)
     if observer is None:
@@ -148,3 +148,19 @@ def reading_of(
         fields[:] = [field for field in fields if field[0].lower() != b"content-length"]
     is_marked = status < 400 and (endpoint in MARKED or provider.dialect == ANTHROPIC)
     return Reading(observer, stripper, is_marked, exchange.context.clock.seconds), None
+
+
+def _content_of(fields: list[Field]) -> tuple[bytes | None, bytes | None]:
+    """The first Content-Type and the first Content-Encoding."""
+    content_type = encoding = None
+    for name, value in fields:
+        if _CONTENT[name]:
+            if name.lower() == b"content-type":
+                content_type = content_type or value
+            else:
+                encoding = encoding or value
+    return content_type, encoding
+
+
+def _is_events(content_type: bytes | None) -> bool:
+    return content_type is not None and content_type[:17].lower() == b"text/event-stream"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final
@@ -35,19 +36,47 @@ def observer_for(
     It is chosen by what the answer is, never by what was asked for. Only the answer to a request
     that costs something should be given: a GET of a stored response repeats its usage.
     """
+    choice = _choice(endpoint, status, content_type, content_encoding, dialect)
+    if choice is None:
+        return None
+    make, is_zipped, is_usage_expected = choice
+    return make(quirks, Inflate() if is_zipped else None, is_usage_expected)
+
+
+_Make = Callable[[Quirks, Inflate | None, bool], Observer]
+
+
+@lru_cache(maxsize=256)
+def _choice(
+    endpoint: str, status: int, content_type: bytes | None, content_encoding: bytes | None, dialect: str
+) -> tuple[_Make, bool, bool] | None:
+    """What makes the observer, and whether the body is zipped, and whether usage is expected in it.
+
+    Few fields are ever said, again and again.
+    """
     media, is_zipped = _media_of(content_type, content_encoding)
+    make = _maker(media, endpoint, status, dialect)
+    return None if make is None else (make, is_zipped, _is_usage_expected(endpoint, status, dialect))
+
+
+def _maker(media: _Media, endpoint: str, status: int, dialect: str) -> _Make | None:
+    is_error = status >= 400
+    form, answers = FORMS.get(endpoint), ANSWERS.get(endpoint)
+    if media is _Media.EVENTS:
+        return lambda quirks, inflate, is_usage_expected: StreamObserver(
+            _events(endpoint, dialect, quirks), inflate, is_usage_expected
+        )
     if media is _Media.OTHER:
         return None
-    inflate = Inflate() if is_zipped else None
-    expected = _is_usage_expected(endpoint, status, dialect)
-    if media is _Media.EVENTS:
-        return StreamObserver(_events(endpoint, dialect, quirks), inflate, expected)
     if dialect == ANTHROPIC:
-        return JsonObserver(SaidByMessage(quirks), inflate, expected, status >= 400)
-    if status < 400 and endpoint not in FORMS:
+        return lambda quirks, inflate, is_usage_expected: JsonObserver(
+            SaidByMessage(quirks), inflate, is_usage_expected, is_error
+        )
+    if form is None and not is_error:
         return None
-    said = Said(FORMS.get(endpoint), quirks)
-    return JsonObserver(said, inflate, expected, status >= 400, ANSWERS.get(endpoint))
+    return lambda quirks, inflate, is_usage_expected: JsonObserver(
+        Said(form, quirks), inflate, is_usage_expected, is_error, answers
+    )
 
 
 class _Media(Enum):
@@ -56,9 +85,8 @@ class _Media(Enum):
     OTHER = auto()
 
 
-@lru_cache(maxsize=64)
 def _media_of(content_type: bytes | None, content_encoding: bytes | None) -> tuple[_Media, bool]:
-    """What there is to read, and whether it is zipped. Few fields are ever said, again and again."""
+    """What there is to read, and whether it is zipped."""
     encoding = (content_encoding or b"identity").strip().lower()
     is_zipped = encoding in _GZIP
     if encoding != b"identity" and not is_zipped:

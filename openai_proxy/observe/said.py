@@ -79,7 +79,11 @@ class Said:
 
     def usage(self) -> Usage | None:
         """In the one form, as of this answer's model and tier."""
-        return self._with_names(self._read())
+        usage = self._read()
+        if usage is None:
+            return None
+        tier = self.service_tier or usage.service_tier
+        return structs.replace(usage, model=self.model, service_tier=tier)
 
     def _read(self) -> Usage | None:
         if self._wire is not None:
@@ -93,9 +97,3 @@ class Said:
         except UNREADABLE:
             self.unread = True
             return None
-
-    def _with_names(self, usage: Usage | None) -> Usage | None:
-        if usage is None:
-            return None
-        tier = self.service_tier or usage.service_tier
-        return structs.replace(usage, model=self.model, service_tier=tier)

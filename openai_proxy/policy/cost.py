@@ -89,7 +89,7 @@ def cost_picodollars(usage: Usage, price: Price, parts: Parts = NO_PARTS) -> int
     for above in price.above:
         if input_tokens > above.input_tokens:
             rates = above
-    if not _told(usage, rates):
+    if (rates.input is None or usage.input_tokens is None) and not _told(usage, rates):
         return None
     cost = _input(input_tokens, usage, rates, parts) + _output(output_tokens, usage, rates, parts)
     if rates.request is not None:
