@@ -45,6 +45,8 @@ class Agent:
     once more on a new one, when it has no body or its producer has a true ``restartable``
     at that moment; the producer has then had ``stopProducing`` if it was not done.
 
+    A producer may have a method ``whole``: if it gives the body, that is sent, and nothing is produced.
+
     Fails with ``ValueError`` (nothing was sent), with an
     :class:`~openai_proxy.wire.errors.UpstreamError`, with ``CancelledError`` when cancelled,
     or with what the body's producer failed with.

@@ -240,6 +240,12 @@ class RequestBody:
         """Whether ``startProducing`` could be called anew and would give every byte again."""
         return self.buffered_bytes == self.received_bytes + self._replaced_by and not self._lost
 
+    def whole(self) -> bytes | None:
+        """All of it, if it is here, is short, and its length was told: it can leave with the head."""
+        if not self.is_complete or self._lost or self.buffered_bytes != self.length:
+            return None
+        return self._joined() if self.buffered_bytes <= HIGH_WATER_BYTES else None
+
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         if self._lost:
             return fail(BodyLost())

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from openai_proxy.wire.answer import MAX_HEAD_BYTES
@@ -50,6 +51,12 @@ _CLOSING_SECONDS = 5.0
 """What TLS may take for its close; a peer that does not take part would keep the socket."""
 _RESPONSE_DONE = Failure(ResponseDone())
 _ENDED_BY_CLOSE = Failure(PotentialDataLoss())
+
+
+def _whole(producer: IBodyProducer | None) -> bytes | None:
+    """A body that needs no upload; None from a producer that knows of no such thing."""
+    whole = getattr(producer, "whole", None)
+    return None if whole is None else whole()
 
 
 @implementer(IHandshakeListener)
@@ -99,8 +106,9 @@ class ClientConnection(AnswerReader):
         self._flush = None
         self.deadline = self._seconds() + self._pool.timeouts.head_seconds
         producer = call.producer
-        if producer is None:
-            write_now(self.transport, call.head)
+        whole = _whole(producer)
+        if producer is None or whole is not None:
+            write_now(self.transport, call.head + whole if whole else call.head)
         else:
             upload = self._upload = Upload(self.transport, producer, self.fail)
             upload.start(call.head)

@@ -64,6 +64,10 @@ def tidy(fields: list[Field]) -> bool:
     llhttp leaves both: the blanks are no part of a value, control bytes are not allowed in one
     (RFC 9110 section 5.5).
     """
+    joined = b"|".join([value for _, value in fields]) + b"|"
+    if b" |" not in joined and joined.decode("latin-1").isprintable():
+        # As nearly all are.
+        return True
     joined = b"\n".join([value for _, value in fields]) + b"\n"
     if b" \n" in joined or b"\t\n" in joined:
         fields[:] = [(name, value.rstrip(b" \t")) for name, value in fields]

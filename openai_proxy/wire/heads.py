@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from msgspec import Struct
 from twisted.web.iweb import UNKNOWN_LENGTH
@@ -69,7 +70,9 @@ class Head(Struct, frozen=True):
     @classmethod
     def read(cls, method: bytes, target: bytes, fields: list[Field], http11: bool, limits: Limits) -> Head:
         """Check what llhttp does not. Raises :class:`Rejected`."""
-        target = _origin_form(method, target)
+        target = (
+            _usual_target(method, target) if len(target) <= _USUAL_BYTES else _origin_form(method, target)
+        )
         known = _known(fields, limits)
         _check_host(known.get(b"host"), http11)
         return cls(
@@ -153,11 +156,25 @@ def _origin_form(method: bytes, target: bytes) -> bytes:
     return target
 
 
+# Few targets and hosts are ever sent, again and again: those that are valid are remembered.
+_USUAL_BYTES = 128
+_usual_target = lru_cache(maxsize=1024)(_origin_form)
+
+
+@lru_cache(maxsize=256)
+def _is_usual_host(host: bytes) -> bool:
+    return _HOST.fullmatch(host) is not None
+
+
+def _is_host(host: bytes) -> bool:
+    return _is_usual_host(host) if len(host) <= _USUAL_BYTES else _HOST.fullmatch(host) is not None
+
+
 def _check_host(hosts: list[bytes] | None, http11: bool) -> None:
     if hosts is None:
         if http11:
             raise Rejected(400, "The Host header field is missing (RFC 9112 section 3.2).")
-    elif len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
+    elif len(hosts) != 1 or not _is_host(hosts[0]):
         raise Rejected(400, "The Host header field is not valid (RFC 9112 section 3.2).")
 
 
