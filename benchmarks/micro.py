@@ -83,6 +83,8 @@ def main(argv: list[str]) -> None:
     without = repeated(STREAMS, lambda: proxy.stream(stream, 0))
     chunks = {name: count - without.get(name, 0) for name, count in whole.items()}
     report("per chunk", chunks, STREAMS * CHUNKS, top)
+    burst = repeated(STREAMS, lambda: proxy.stream(stream, CHUNKS, CHUNKS // 4))
+    report("per stream in 4 reads", burst, STREAMS, 0)
     proxy.close()
 
 

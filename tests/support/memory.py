@@ -23,7 +23,14 @@ _FIELDS = (
     b"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 12:00:00 GMT\r\nContent-Type: %b\r\nServer: cloudflare\r\n"
     b"openai-processing-ms: 5\r\nx-request-id: req_1\r\nx-ratelimit-remaining-requests: 9999\r\n"
 )
-CHAT_ANSWER = _FIELDS % b"application/json" + b"Content-Length: 800\r\n\r\n" + b"x" * 800
+_COMPLETION = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","created":1795437300,"model":"gpt-4o-mini-2024-07-18",'
+    b'"choices":[{"index":0,"message":{"role":"assistant","content":"%b","refusal":null},"logprobs":null,'
+    b'"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":100,"total_tokens":120,'
+    b'"prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":0}},'
+    b'"service_tier":"default","system_fingerprint":"fp_1"}'
+) % (b"x" * 400)
+CHAT_ANSWER = _FIELDS % b"application/json" + b"Content-Length: %d\r\n\r\n" % len(_COMPLETION) + _COMPLETION
 STREAM_HEAD = _FIELDS % b"text/event-stream; charset=utf-8" + b"Transfer-Encoding: chunked\r\n\r\n"
 _EVENT = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795437300,'
@@ -100,15 +107,18 @@ class MemoryProxy:
         self.upstream.dataReceived(CHAT_ANSWER)
         assert self.client.take() == CHAT_ANSWER
 
-    def stream(self, request: bytes, chunks: int) -> None:
-        """One exchange with an answer in so many reads of one chunk each."""
+    def stream(self, request: bytes, chunks: int, together: int = 1) -> None:
+        """One exchange with an answer of so many chunks, so many of which come in one read."""
         self.ask(request)
         self.upstream.transport.take()
         self.upstream.dataReceived(STREAM_HEAD)
-        for _ in range(chunks):
-            self.upstream.dataReceived(CHUNK)
+        for _ in range(chunks // together):
+            self.upstream.dataReceived(CHUNK * together)
         self.upstream.dataReceived(STREAM_END)
-        assert self.client.take() == STREAM_HEAD + CHUNK * chunks + STREAM_END
+        answer = self.client.take()
+        # What came together goes on as one chunk.
+        assert answer.count(_EVENT) == chunks and answer.endswith(STREAM_END)
+        assert together > 1 or answer == STREAM_HEAD + CHUNK * chunks + STREAM_END
 
     def close(self) -> None:
         """Let go of the pipe."""
