@@ -37,8 +37,9 @@ class Exporter:
         self._threads.start()
 
     def stop(self) -> None:
-        """Wait for what is being rendered, and render no more."""
-        self._threads.stop()
+        """Wait for what is being rendered, and render no more. May be called again."""
+        if not self._threads.joined:
+            self._threads.stop()
 
 
 def seem_to_be_from_nobody(request: Request) -> None:
