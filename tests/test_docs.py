@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from importlib import import_module
 from itertools import chain
@@ -31,6 +32,8 @@ from openai_proxy.observe.rate_limits import FORGET_SECONDS, MOST_PAIRS
 from openai_proxy.observe.record import SLOW_SECONDS, AttemptResult, DisconnectPhase, ErrorSource
 from openai_proxy.observe.upstream import CONNECT_RESULTS, STALE_CONNECTION
 from openai_proxy.observe.usage import UsageMissing
+from openai_proxy.policy.cost import Price, Rates
+from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.catalogue import read_catalogue
 from openai_proxy.providers.mock.knobs import MAX_CHUNKS, MAX_DELAY_MS, Fault
 from openai_proxy.relay.failures import _BY_ERROR, HELD_BODIES_FULL, PROXY_FAILED
@@ -364,3 +367,27 @@ def test_contributing_names_commands_that_make_has() -> None:
     for document in DOCUMENTS:
         said = re.findall(r"(?:`|^)make ([a-z-]+)", document.read_text(), re.MULTILINE)
         assert set(said) <= targets, document.name
+
+
+def test_the_example_of_prices_loads(tmp_path: Path) -> None:
+    """An operator's file as documented is valid and means what is said; each rate is named beside it."""
+    said = (ROOT / "docs/metrics.md").read_text().split("### Prices of your own", 1)[1].split("\n## ", 1)[0]
+    (example,) = re.findall(r"```toml\n(.*?)```", said, re.DOTALL)
+    path = tmp_path / "prices.toml"
+    path.write_text(example)
+    prices = Prices.load(path)
+    assert prices.price_of("openai", "gpt-4o-2024-08-06", "flex") == Price(
+        input=1_000_000, cached_input=500_000, output=4_000_000
+    )
+    assert prices.price_of("openai", "ft:our-voice:org") == prices.price_of("openai", "our-voice")
+    assert prices.price_of("openai", "our-whisper") == Price(audio_hour=360_000, audio_least_seconds=10)
+    for at, rate in (
+        ("2030-01-01 12:00", 1_000_000),
+        ("2031-01-01 12:00", 900_000),
+        ("2031-01-01 23:00", 500_000),
+    ):
+        price = prices.price_of("openai", "our-model", None, datetime.fromisoformat(at + "Z").timestamp())
+        assert price is not None and price.input == rate
+    assert prices.price_of("lab", "local/llama") == Price(input=0, output=0)
+    assert prices.price_of("lab", "gpt-4o") == prices.price_of("openai", "gpt-4o")
+    assert set(Rates.__struct_fields__) <= set(quoted(said.rpartition("```")[2]))

@@ -63,6 +63,8 @@ RATES = {
     "reasoning": ("output_reasoning_mtok", 10**6),
     "input_audio": ("input_audio_mtok", 10**6),
     "input_image": ("input_image_mtok", 10**6),
+    "cached_input_audio": ("cache_audio_read_mtok", 10**6),
+    "cached_input_image": ("cache_image_read_mtok", 10**6),
     "output_audio": ("output_audio_mtok", 10**6),
     "output_image": ("output_image_mtok", 10**6),
     "audio_hour": ("audio_hours", 10**6),

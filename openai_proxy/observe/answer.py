@@ -8,7 +8,14 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from openai_proxy.observe.members import MAX_NAME, NOTHING
-from openai_proxy.observe.usage import CompletionUsage, EmbeddingUsage, ResponseUsage
+from openai_proxy.observe.usage import (
+    CompletionUsage,
+    EmbeddingUsage,
+    ImageUsage,
+    ResponseUsage,
+    SpeechUsage,
+    TranscriptionUsage,
+)
 
 _Usage = TypeVar("_Usage")
 _Name = Annotated[str, Meta(max_length=MAX_NAME)]
@@ -33,15 +40,18 @@ AnyAnswer = Answer[Any]
 _completion = msgspec.json.Decoder(Answer[CompletionUsage], strict=False)
 _embedding = msgspec.json.Decoder(Answer[EmbeddingUsage], strict=False)
 _response = msgspec.json.Decoder(Answer[ResponseUsage], strict=False)
+_image = msgspec.json.Decoder(Answer[ImageUsage], strict=False)
+_speech = msgspec.json.Decoder(Answer[SpeechUsage], strict=False)
+_transcription = msgspec.json.Decoder(Answer[TranscriptionUsage], strict=False)
 
 ANSWERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "chat_completions": _completion,
     "completions": _completion,
     "embeddings": _embedding,
     "responses": _response,
-    "images": _response,
-    "audio_transcriptions": _response,
-    "audio_speech": _response,
+    "images": _image,
+    "audio_transcriptions": _transcription,
+    "audio_speech": _speech,
     "assistants": _completion,
 }
 """By endpoint, as ``usage.FORMS``."""

@@ -16,7 +16,7 @@ from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.said import Said
 from openai_proxy.observe.stream_observer import Events, StreamObserver
 from openai_proxy.observe.typed_events import TypedEvents
-from openai_proxy.observe.usage import EXPECTED, FORMS, NO_QUIRKS, Quirks, UsageMissing
+from openai_proxy.observe.usage import EXPECTED, FORMS, NO_QUIRKS, UNTOLD, Quirks, UsageMissing
 
 ANTHROPIC: Final = "anthropic"
 _CHUNKED: Final = frozenset({"chat_completions", "completions"})
@@ -101,6 +101,8 @@ def _media_of(content_type: bytes | None, content_encoding: bytes | None) -> tup
 
 def usage_unobserved(endpoint: str, status: int, content_encoding: bytes | None) -> UsageMissing | None:
     """Why there is no usage of an answer that nobody reads; None if none was due."""
+    if endpoint in UNTOLD and 200 <= status < 300:
+        return UsageMissing.NOT_IN_API
     if not _is_usage_expected(endpoint, status, "openai"):
         return None
     encoding = (content_encoding or b"identity").strip().lower()

@@ -24,6 +24,13 @@ class Usage(Struct, frozen=True, kw_only=True):
     """Those of ``cache_write_tokens`` that are kept for an hour, at another price (Anthropic)."""
     output_tokens: int | None = None
     reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    cached_input_audio_tokens: int = 0
+    """In ``cached_input_tokens`` and in ``input_audio_tokens``."""
+    cached_input_image_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
     seconds: float | None = None
     """Of audio, where that is what is billed."""
     model: str | None = None
@@ -39,6 +46,8 @@ class UsageMissing(StrEnum):
     DISCONNECT = "disconnect"
     UNPARSABLE = "unparsable"
     NONE_IN_ANSWER = "none_in_answer"
+    NOT_IN_API = "not_in_api"
+    """The API never says what such an answer costs."""
 
 
 class Quirks(Struct, frozen=True, kw_only=True):
@@ -68,12 +77,25 @@ class Wire(Protocol):
         """In the one form; None if it says nothing."""
 
 
-class _Details(Struct, frozen=True):
+class _Modalities(Struct, frozen=True):
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+    text_tokens: Count | None = None
+
+
+class _Details(_Modalities, frozen=True):
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     reasoning_tokens: Count | None = None
+    cached_tokens_details: _Modalities | None = None
+
+    @property
+    def tells_modalities(self) -> bool:
+        """Whether it is said what the tokens are of."""
+        return self.audio_tokens is not None or self.image_tokens is not None or self.text_tokens is not None
 
 
+_NO_MODALITIES: Final = _Modalities()
 _NO_DETAILS: Final = _Details()
 
 
@@ -108,6 +130,7 @@ class CompletionUsage(Struct, frozen=True):
             return None
         prompt = self.prompt_tokens_details or _NO_DETAILS
         completion = self.completion_tokens_details or _NO_DETAILS
+        cached = prompt.cached_tokens_details or _NO_MODALITIES
         output = self.completion_tokens
         reasoning = _first(completion.reasoning_tokens, self.reasoning_tokens)
         if output is not None and quirks.reasoning_is_additional:
@@ -125,6 +148,12 @@ class CompletionUsage(Struct, frozen=True):
             cache_write_tokens=_first(prompt.cache_write_tokens),
             output_tokens=output,
             reasoning_tokens=reasoning,
+            input_audio_tokens=prompt.audio_tokens or 0,
+            input_image_tokens=prompt.image_tokens or 0,
+            cached_input_audio_tokens=cached.audio_tokens or 0,
+            cached_input_image_tokens=cached.image_tokens or 0,
+            output_audio_tokens=completion.audio_tokens or 0,
+            output_image_tokens=completion.image_tokens or 0,
         )
 
 
@@ -145,22 +174,71 @@ class ResponseUsage(Struct, frozen=True):
     output_tokens: Count | None = None
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
+    # The same, as transcriptions spell it.
+    input_token_details: _Details | None = None
+    output_token_details: _Details | None = None
     seconds: Annotated[float, Meta(ge=0)] | None = None
     """Of a transcription billed by its duration."""
+
+    @property
+    def into(self) -> _Details:
+        """What the input is."""
+        return self.input_tokens_details or self.input_token_details or _NO_DETAILS
+
+    @property
+    def out(self) -> _Details:
+        """What the output is."""
+        return self.output_tokens_details or self.output_token_details or _NO_DETAILS
 
     def normal(self, quirks: Quirks) -> Usage | None:
         if self.input_tokens is None and self.output_tokens is None and self.seconds is None:
             return None
-        into = self.input_tokens_details or _NO_DETAILS
-        out = self.output_tokens_details or _NO_DETAILS
+        into, out = self.into, self.out
+        cached = into.cached_tokens_details or _NO_MODALITIES
         return Usage(
             input_tokens=self.input_tokens,
             cached_input_tokens=_first(into.cached_tokens),
             cache_write_tokens=_first(into.cache_write_tokens),
             output_tokens=self.output_tokens,
             reasoning_tokens=_first(out.reasoning_tokens),
+            input_audio_tokens=into.audio_tokens or 0,
+            input_image_tokens=into.image_tokens or 0,
+            cached_input_audio_tokens=cached.audio_tokens or 0,
+            cached_input_image_tokens=cached.image_tokens or 0,
+            output_audio_tokens=out.audio_tokens or 0,
+            output_image_tokens=out.image_tokens or 0,
             seconds=self.seconds,
         )
+
+
+class ImageUsage(ResponseUsage, frozen=True):
+    """Images: the output is images, where it is not said what it is."""
+
+    def normal(self, quirks: Quirks) -> Usage | None:
+        usage = ResponseUsage.normal(self, quirks)
+        if usage is None or not usage.output_tokens or self.out.tells_modalities:
+            return usage
+        return msgspec.structs.replace(usage, output_image_tokens=usage.output_tokens)
+
+
+class SpeechUsage(ResponseUsage, frozen=True):
+    """Speech: the output is audio, where it is not said what it is."""
+
+    def normal(self, quirks: Quirks) -> Usage | None:
+        usage = ResponseUsage.normal(self, quirks)
+        if usage is None or not usage.output_tokens or self.out.tells_modalities:
+            return usage
+        return msgspec.structs.replace(usage, output_audio_tokens=usage.output_tokens)
+
+
+class TranscriptionUsage(ResponseUsage, frozen=True):
+    """Transcriptions: the input is audio, where it is not said what it is."""
+
+    def normal(self, quirks: Quirks) -> Usage | None:
+        usage = ResponseUsage.normal(self, quirks)
+        if usage is None or not usage.input_tokens or self.into.tells_modalities:
+            return usage
+        return msgspec.structs.replace(usage, input_audio_tokens=usage.input_tokens)
 
 
 class _CacheCreation(Struct, frozen=True):
@@ -181,6 +259,8 @@ class MessageUsage(Struct, frozen=True):
     output_tokens: Count | None = None
     output_tokens_details: _MessageOutput | None = None
     service_tier: str | None = None
+    speed: str | None = None
+    """``fast`` has prices of its own, whatever the tier."""
 
     def overwritten_by(self, later: MessageUsage) -> MessageUsage:
         """With what ``later`` says in place of what was said before: its numbers are totals."""
@@ -201,7 +281,7 @@ class MessageUsage(Struct, frozen=True):
             cache_write_1h_tokens=_first(hour),
             output_tokens=self.output_tokens,
             reasoning_tokens=_first(thinking),
-            service_tier=self.service_tier,
+            service_tier=self.speed if self.speed == "fast" else self.service_tier,
         )
 
 
@@ -209,6 +289,9 @@ class MessageUsage(Struct, frozen=True):
 _completion = msgspec.json.Decoder(CompletionUsage, strict=False)
 _embedding = msgspec.json.Decoder(EmbeddingUsage, strict=False)
 _response = msgspec.json.Decoder(ResponseUsage, strict=False)
+_image = msgspec.json.Decoder(ImageUsage, strict=False)
+_speech = msgspec.json.Decoder(SpeechUsage, strict=False)
+_transcription = msgspec.json.Decoder(TranscriptionUsage, strict=False)
 _message = msgspec.json.Decoder(MessageUsage, strict=False)
 
 Form = Callable[[Raw], Wire]
@@ -219,9 +302,9 @@ FORMS: Final[dict[str, Form]] = {
     "completions": _completion.decode,
     "embeddings": _embedding.decode,
     "responses": _response.decode,
-    "images": _response.decode,
-    "audio_transcriptions": _response.decode,
-    "audio_speech": _response.decode,
+    "images": _image.decode,
+    "audio_transcriptions": _transcription.decode,
+    "audio_speech": _speech.decode,
     "assistants": _completion.decode,
 }
 """By endpoint: where an answer may say what it used, and how."""
@@ -229,5 +312,8 @@ FORMS: Final[dict[str, Form]] = {
 read_message_usage: Final = _message.decode
 """The same for Anthropic's dialect, on all its endpoints."""
 
-EXPECTED: Final = frozenset(FORMS) - {"assistants", "audio_speech"}
+EXPECTED: Final = frozenset(FORMS) - {"assistants"}
 """Endpoints of which an answer without usage is an answer that is not accounted for."""
+
+UNTOLD: Final = frozenset({"audio_speech", "audio_translations"})
+"""Endpoints that are billed, and whose answers say nothing of it: audio itself has no usage beside it."""

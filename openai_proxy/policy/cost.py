@@ -15,18 +15,6 @@ PICO_PER_MICRO = 10**6
 Rate = Annotated[int, Meta(ge=0)]
 
 
-class Parts(Struct, frozen=True, gc=False, kw_only=True):
-    """Tokens within the usage's totals that some models price apart; 0 where nobody told."""
-
-    input_audio: int = 0
-    input_image: int = 0
-    output_audio: int = 0
-    output_image: int = 0
-
-
-NO_PARTS = Parts()
-
-
 class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """Micro-dollars per million tokens, unless a field says another unit.
 
@@ -41,6 +29,9 @@ class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
     reasoning: Rate | None = None
     input_audio: Rate | None = None
     input_image: Rate | None = None
+    cached_input_audio: Rate | None = None
+    cached_input_image: Rate | None = None
+    """Without these two, cached audio and images are paid as all that is cached."""
     output_audio: Rate | None = None
     output_image: Rate | None = None
     audio_hour: Rate | None = None
@@ -78,7 +69,7 @@ class Price(Rates, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
                 )
 
 
-def cost_picodollars(usage: Usage, price: Price, parts: Parts = NO_PARTS) -> int | None:
+def cost_picodollars(usage: Usage, price: Price) -> int | None:
     """The cost in pico-dollars: exact for tokens and requests, to the nearest for audio's time.
 
     None: the usage tells nothing that the price is for (a price per hour, and no seconds).
@@ -91,7 +82,7 @@ def cost_picodollars(usage: Usage, price: Price, parts: Parts = NO_PARTS) -> int
             rates = above
     if (rates.input is None or usage.input_tokens is None) and not _told(usage, rates):
         return None
-    cost = _input(input_tokens, usage, rates, parts) + _output(output_tokens, usage, rates, parts)
+    cost = _input(input_tokens, usage, rates) + _output(output_tokens, usage, rates)
     if rates.request is not None:
         cost += rates.request * PICO_PER_MICRO
     if rates.audio_hour is not None and usage.seconds is not None:
@@ -99,9 +90,9 @@ def cost_picodollars(usage: Usage, price: Price, parts: Parts = NO_PARTS) -> int
     return cost
 
 
-def cost_microdollars(usage: Usage, price: Price, parts: Parts = NO_PARTS) -> int | None:
+def cost_microdollars(usage: Usage, price: Price) -> int | None:
     """``cost_picodollars`` to the nearest micro-dollar, half of one up; None as there."""
-    cost = cost_picodollars(usage, price, parts)
+    cost = cost_picodollars(usage, price)
     return None if cost is None else _nearest(cost, PICO_PER_MICRO)
 
 
@@ -119,31 +110,43 @@ def _told(usage: Usage, rates: Rates) -> bool:
     )
 
 
-def _input(tokens: int, usage: Usage, rates: Rates, parts: Parts) -> int:
+def _input(tokens: int, usage: Usage, rates: Rates) -> int:
+    cached, writes = usage.cached_input_tokens, usage.cache_write_tokens
+    audio, image = usage.input_audio_tokens, usage.input_image_tokens
+    if not (cached or writes or audio or image):
+        return max(0, tokens) * (rates.input or 0)
+    # Cached audio is in two parts: paid in one, it must not be paid in the other again.
+    audio_rate = rates.cached_input if rates.cached_input_audio is None else rates.cached_input_audio
+    image_rate = rates.cached_input if rates.cached_input_image is None else rates.cached_input_image
+    cached_audio = 0 if audio_rate is None else usage.cached_input_audio_tokens
+    cached_image = 0 if image_rate is None else usage.cached_input_image_tokens
     hour = 0 if rates.cache_write_1h is None else usage.cache_write_1h_tokens
     return _total(
         tokens,
         rates.input,
         (
-            (usage.cached_input_tokens, rates.cached_input),
+            (cached_audio, audio_rate),
+            (cached_image, image_rate),
+            (cached - cached_audio - cached_image, rates.cached_input),
             (hour, rates.cache_write_1h),
-            (usage.cache_write_tokens - hour, rates.cache_write),
-            (parts.input_audio, rates.input_audio),
-            (parts.input_image, rates.input_image),
+            (writes - hour, rates.cache_write),
+            (audio - cached_audio, rates.input_audio),
+            (image - cached_image, rates.input_image),
         ),
     )
 
 
-def _output(tokens: int, usage: Usage, rates: Rates, parts: Parts) -> int:
-    if rates.reasoning is None and parts is NO_PARTS:
+def _output(tokens: int, usage: Usage, rates: Rates) -> int:
+    thought = 0 if rates.reasoning is None else usage.reasoning_tokens
+    if not (thought or usage.output_audio_tokens or usage.output_image_tokens):
         return max(0, tokens) * (rates.output or 0)
     return _total(
         tokens,
         rates.output,
         (
-            (usage.reasoning_tokens, rates.reasoning),
-            (parts.output_audio, rates.output_audio),
-            (parts.output_image, rates.output_image),
+            (thought, rates.reasoning),
+            (usage.output_audio_tokens, rates.output_audio),
+            (usage.output_image_tokens, rates.output_image),
         ),
     )
 

@@ -14,7 +14,7 @@ from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import AttemptResult, DisconnectPhase, Error, ErrorSource, Generation
 from openai_proxy.observe.usage import UsageMissing
 from openai_proxy.wire import errors
-from tests.support.exchanges import Rig
+from tests.support.exchanges import PRICES, Rig
 
 EVENTS = (b"Content-Type", b"text/event-stream; charset=utf-8")
 JSON = (b"Content-Type", b"application/json")
@@ -425,3 +425,95 @@ def test_a_pipelined_request_is_asked_when_it_is_its_turn() -> None:
     first, second = rig.sink.ended
     assert (first.duration_seconds, second.duration_seconds) == (3, 6)
     assert (second.first_byte_seconds, second.attempts[0].duration_seconds) == (3, 3)
+
+
+HEARD = {"prompt_tokens": 90, "completion_tokens": 30, "prompt_tokens_details": {"audio_tokens": 70}}
+SPOKEN = {**HEARD, "completion_tokens_details": {"audio_tokens": 25}}
+TEXT = {"prompt_tokens": 90, "completion_tokens": 30}
+IMAGE = {"input_tokens": 50, "input_tokens_details": {"text_tokens": 10, "image_tokens": 40}}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "answer", "picodollars"),
+    [
+        # Audio and images at their own rates.
+        (
+            "chat/completions",
+            "gpt-audio",
+            {"usage": SPOKEN},
+            20 * 2_500_000 + 70 * 32_000_000 + 5 * 10_000_000 + 25 * 64_000_000,
+        ),
+        (
+            "audio/transcriptions",
+            "gpt-4o-transcribe",
+            {"usage": {"input_tokens": 14, "output_tokens": 45, "input_token_details": {"audio_tokens": 14}}},
+            14 * 6_000_000 + 45 * 10_000_000,
+        ),
+        (
+            "audio/transcriptions",
+            "whisper-1",
+            {"usage": {"type": "duration", "seconds": 3}},
+            300_000_000,
+        ),
+        (
+            "images/generations",
+            "gpt-image-1",
+            {"usage": {**IMAGE, "output_tokens": 1056}},
+            10 * 5_000_000 + 40 * 10_000_000 + 1056 * 40_000_000,
+        ),
+        (
+            "images/generations",
+            "chatgpt-image-latest",
+            {"usage": {**IMAGE, "output_tokens": 1056}},
+            10 * 5_000_000 + 40 * 8_000_000 + 1056 * 32_000_000,
+        ),
+        ("embeddings", "text-embedding-3-small", {"usage": {"prompt_tokens": 7, "total_tokens": 7}}, 140_000),
+        ("images/generations", "dall-e-3", {"usage": {"input_tokens": 1, "output_tokens": 1}}, None),
+        ("chat/completions", "whisper-1", {"usage": TEXT}, None),
+    ],
+)
+def test_what_an_answer_costs(path: str, asked: str, answer: dict[str, Any], picodollars: int | None) -> None:
+    """Each kind of token at its rate; what has no price has no cost, which is not 0."""
+    rig = Rig()
+    rig.ask(json.dumps({"model": asked}).encode(), b"/v1/" + path.encode())
+    rig.agent.respond(200, JSON)
+    rig.agent.reader.dataReceived(json.dumps(answer).encode())
+    rig.agent.end(ResponseDone())
+    generation = generation_of(rig)
+    assert generation.usage is not None
+    assert generation.cost_picodollars == picodollars
+
+
+@pytest.mark.parametrize("given", [None, "default", "standard", "flex", "priority", "batch"])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_the_tier_that_was_given_is_paid(given: str | None, is_stream: bool) -> None:
+    """It may not be the one that was asked for."""
+    price = PRICES.price_of("openai", "gpt-5.6-sol", given, 0.0)
+    standard = PRICES.price_of("openai", "gpt-5.6-sol", None, 0.0)
+    assert price is not None and price.input is not None and price.output is not None
+    assert (price == standard) == (given in (None, "default", "standard"))
+    rig = Rig()
+    asked = {"model": "gpt-5.6-sol", "service_tier": "auto", "stream": is_stream}
+    rig.ask(json.dumps(asked).encode())
+    answer: dict[str, Any] = {
+        "id": "c",
+        "model": "gpt-5.6-sol",
+        "service_tier": given,
+        "choices": [],
+        "usage": TEXT,
+    }
+    body = json.dumps(answer).encode()
+    rig.agent.respond(200, EVENTS if is_stream else JSON)
+    rig.agent.reader.dataReceived(b"data: " + body + b"\n\n" + DONE if is_stream else body)
+    rig.agent.end(ResponseDone())
+    assert generation_of(rig).cost_picodollars == 90 * price.input + 30 * price.output
+
+
+@pytest.mark.parametrize("path", [b"/v1/audio/speech", b"/v1/audio/translations"])
+def test_what_never_says_its_usage_is_counted_as_missing(path: bytes) -> None:
+    """Its cost is not known, and that is said."""
+    rig = Rig()
+    rig.ask(b'{"model":"tts-1"}', path)
+    rig.agent.respond(200, (b"Content-Type", b"audio/mpeg"))
+    rig.agent.end(ResponseDone())
+    assert generation_of(rig) == Generation(model="tts-1", usage_missing=UsageMissing.NOT_IN_API)

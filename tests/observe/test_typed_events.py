@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from openai_proxy.observe.members import ErrorName
@@ -97,15 +98,16 @@ def test_errors(name: bytes, data: bytes, error: ErrorName | None) -> None:
 
 def test_images_and_audio() -> None:
     """Usage stands in the last event itself."""
-    for endpoint, type_ in (
-        ("images", b"image_generation.completed"),
-        ("images", b"image_edit.completed"),
-        ("audio_transcriptions", b"transcript.text.done"),
-        ("audio_speech", b"speech.audio.done"),
+    for endpoint, type_, part in (
+        ("images", b"image_generation.completed", {"output_image_tokens": 2}),
+        ("images", b"image_edit.completed", {"output_image_tokens": 2}),
+        ("audio_transcriptions", b"transcript.text.done", {"input_audio_tokens": 1}),
+        ("audio_speech", b"speech.audio.done", {"output_audio_tokens": 2}),
     ):
         typed = events(endpoint)
         typed.read(b"", b'{"type":"%b","b64_json":"AA","usage":{"input_tokens":1,"output_tokens":2}}' % type_)
-        assert typed.said.usage() == Usage(input_tokens=1, output_tokens=2)
+        usage = msgspec.convert({"input_tokens": 1, "output_tokens": 2, **part}, type=Usage)
+        assert typed.said.usage() == usage
         assert typed.said.ended
 
 

@@ -17,6 +17,7 @@ from openai_proxy.observe.usage import (
     FORMS,
     NO_QUIRKS,
     QUIRKS,
+    UNTOLD,
     MessageUsage,
     Quirks,
     Usage,
@@ -71,7 +72,75 @@ def normal(endpoint: str, usage: dict[str, Any], quirks: Quirks = NO_QUIRKS) -> 
         (
             "images",
             {"input_tokens": 50, "input_tokens_details": {"text_tokens": 10}, "output_tokens": 1056},
-            Usage(input_tokens=50, output_tokens=1056),
+            Usage(input_tokens=50, output_tokens=1056, output_image_tokens=1056),
+        ),
+        (
+            "images",
+            {
+                "input_tokens": 50,
+                "input_tokens_details": {"text_tokens": 10, "image_tokens": 40, "cached_tokens": 0},
+                "output_tokens": 1060,
+                "output_tokens_details": {"text_tokens": 4, "image_tokens": 1056},
+            },
+            Usage(input_tokens=50, input_image_tokens=40, output_tokens=1060, output_image_tokens=1056),
+        ),
+        (
+            "chat_completions",
+            {
+                "prompt_tokens": 90,
+                "completion_tokens": 30,
+                "prompt_tokens_details": {"cached_tokens": 64, "audio_tokens": 70, "image_tokens": 2},
+                "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 25, "text_tokens": 5},
+            },
+            Usage(
+                input_tokens=90,
+                cached_input_tokens=64,
+                input_audio_tokens=70,
+                input_image_tokens=2,
+                output_tokens=30,
+                output_audio_tokens=25,
+            ),
+        ),
+        (
+            "responses",
+            {
+                "input_tokens": 90,
+                "output_tokens": 30,
+                "input_token_details": {
+                    "text_tokens": 15,
+                    "audio_tokens": 70,
+                    "image_tokens": 5,
+                    "cached_tokens": 64,
+                    "cached_tokens_details": {"text_tokens": 10, "audio_tokens": 50, "image_tokens": 4},
+                },
+                "output_token_details": {"text_tokens": 5, "audio_tokens": 25},
+            },
+            Usage(
+                input_tokens=90,
+                cached_input_tokens=64,
+                input_audio_tokens=70,
+                input_image_tokens=5,
+                cached_input_audio_tokens=50,
+                cached_input_image_tokens=4,
+                output_tokens=30,
+                output_audio_tokens=25,
+            ),
+        ),
+        # What is said of the kind holds; where nothing is, the endpoint tells it.
+        (
+            "audio_speech",
+            {"input_tokens": 5, "output_tokens": 25, "total_tokens": 30},
+            Usage(input_tokens=5, output_tokens=25, output_audio_tokens=25),
+        ),
+        (
+            "audio_transcriptions",
+            {"type": "tokens", "input_tokens": 14, "output_tokens": 45},
+            Usage(input_tokens=14, input_audio_tokens=14, output_tokens=45),
+        ),
+        (
+            "audio_transcriptions",
+            {"input_tokens": 14, "output_tokens": 45, "input_token_details": {"text_tokens": 14}},
+            Usage(input_tokens=14, output_tokens=45),
         ),
         (
             "audio_transcriptions",
@@ -81,7 +150,7 @@ def normal(endpoint: str, usage: dict[str, Any], quirks: Quirks = NO_QUIRKS) -> 
                 "output_tokens": 45,
                 "input_token_details": {"audio_tokens": 14},
             },
-            Usage(input_tokens=14, output_tokens=45),
+            Usage(input_tokens=14, input_audio_tokens=14, output_tokens=45),
         ),
         ("audio_transcriptions", {"type": "duration", "seconds": 3}, Usage(seconds=3.0)),
         # Where others put the cached tokens.
@@ -141,6 +210,8 @@ def test_messages() -> None:
         reasoning_tokens=9,
         service_tier="standard",
     )
+    fast = MessageUsage(output_tokens=1, service_tier="standard", speed="fast").normal(NO_QUIRKS)
+    assert fast is not None and fast.service_tier == "fast"
     assert MessageUsage().normal(NO_QUIRKS) is None
 
 
@@ -155,6 +226,7 @@ def test_endpoints() -> None:
     """The table names endpoints that there are."""
     assert set(FORMS) <= set(ENDPOINTS)
     assert set(FORMS) >= EXPECTED
+    assert set(ENDPOINTS) >= UNTOLD
 
 
 @given(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_proxy.observe.usage import Usage
-from openai_proxy.policy.cost import Above, Parts, Price, cost_microdollars, cost_picodollars
+from openai_proxy.policy.cost import Above, Price, cost_microdollars, cost_picodollars
 from openai_proxy.policy.prices import Prices, Section
 
 FLAT = Price(
@@ -16,6 +16,9 @@ FLAT = Price(
     cache_write_1h=5_000_000,
     output=10_000_000,
     reasoning=4_000_000,
+    input_audio=32_000_000,
+    cached_input_audio=400_000,
+    output_audio=64_000_000,
 )
 STEP = Price(
     input=1_000_000, output=2_000_000, above=(Above(input_tokens=1_000, input=2_000_000, output=3_000_000),)
@@ -26,13 +29,16 @@ COUNT = st.integers(0, 10**7)
 @st.composite
 def usages(draw: st.DrawFn) -> Usage:
     """Whose parts are within their totals."""
-    fresh, cached, write, hour, said, thought = (draw(COUNT) for _ in range(6))
+    fresh, cached, write, hour, said, thought, heard, kept, spoken = (draw(COUNT) for _ in range(9))
     return Usage(
-        input_tokens=fresh + cached + write + hour,
-        cached_input_tokens=cached,
+        input_tokens=fresh + cached + write + hour + heard + kept,
+        cached_input_tokens=cached + kept,
+        input_audio_tokens=heard + kept,
+        cached_input_audio_tokens=kept,
         cache_write_tokens=write + hour,
         cache_write_1h_tokens=hour,
-        output_tokens=said + thought,
+        output_tokens=said + thought + spoken,
+        output_audio_tokens=spoken,
         reasoning_tokens=thought,
     )
 
@@ -61,17 +67,54 @@ def test_each_token_is_paid_once_at_its_own_rate(usage: Usage, microdollars: flo
 
 def test_a_part_without_a_rate_is_paid_as_what_it_is_part_of() -> None:
     """A model without a price for the cache is paid in full; one without output is free there."""
-    usage = Usage(input_tokens=10, cached_input_tokens=5, output_tokens=10, reasoning_tokens=5)
-    assert cost_picodollars(usage, Price(input=3, output=7), Parts(input_audio=2, output_image=1)) == 100
+    usage = Usage(
+        input_tokens=10,
+        cached_input_tokens=5,
+        input_audio_tokens=2,
+        cached_input_audio_tokens=1,
+        output_tokens=10,
+        reasoning_tokens=5,
+        output_image_tokens=1,
+    )
+    assert cost_picodollars(usage, Price(input=3, output=7)) == 100
     assert cost_picodollars(usage, Price(input=3)) == 30
 
 
 def test_audio_and_images_are_paid_apart() -> None:
     """Tokens of another modality are paid at its rate where the model has one."""
     price = Price(input=5, input_audio=9, input_image=10, output=20, output_audio=30, output_image=40)
-    usage = Usage(input_tokens=100, output_tokens=100)
-    parts = Parts(input_audio=1, input_image=2, output_audio=3, output_image=4)
-    assert cost_picodollars(usage, price, parts) == 97 * 5 + 9 + 20 + 93 * 20 + 90 + 160
+    usage = Usage(
+        input_tokens=100,
+        input_audio_tokens=1,
+        input_image_tokens=2,
+        output_tokens=100,
+        output_audio_tokens=3,
+        output_image_tokens=4,
+    )
+    assert cost_picodollars(usage, price) == 97 * 5 + 9 + 20 + 93 * 20 + 90 + 160
+
+
+@pytest.mark.parametrize(
+    ("rates", "picodollars"),
+    [
+        ({}, 40 * 5 + 60 * 9),
+        ({"cached_input": 2}, 30 * 5 + 30 * 9 + 40 * 2),
+        ({"cached_input": 2, "cached_input_audio": 3}, 30 * 5 + 30 * 9 + 10 * 2 + 30 * 3),
+        ({"cached_input_audio": 3}, 40 * 5 + 30 * 9 + 30 * 3),
+        ({"cached_input": 2, "cached_input_image": 3}, 30 * 5 + 30 * 9 + 40 * 2),
+    ],
+)
+def test_cached_audio_is_paid_once(rates: dict[str, int], picodollars: int) -> None:
+    """It is in what is cached and in what is audio: its own rate holds, else the cache's, else audio's."""
+    usage = Usage(
+        input_tokens=100,
+        cached_input_tokens=40,
+        input_audio_tokens=60,
+        cached_input_audio_tokens=30,
+        output_tokens=0,
+    )
+    price = msgspec.convert({"input": 5, "input_audio": 9, **rates}, type=Price)
+    assert cost_picodollars(usage, price) == picodollars
 
 
 def test_the_step_holds_for_every_token_of_a_longer_input() -> None:
@@ -115,6 +158,7 @@ def test_a_usage_that_the_price_is_not_for_has_no_cost(usage: Usage, price: Pric
         Usage(input_tokens=10, cached_input_tokens=20, cache_write_tokens=30),
         Usage(input_tokens=0, output_tokens=0, reasoning_tokens=5, cached_input_tokens=5),
         Usage(input_tokens=5, cache_write_1h_tokens=9, output_tokens=-3),
+        Usage(input_tokens=5, cached_input_audio_tokens=9, input_image_tokens=9, output_audio_tokens=3),
     ],
 )
 def test_impossible_parts_are_cut_to_their_total(usage: Usage) -> None:
