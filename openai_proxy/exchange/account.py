@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from openai_proxy.observe.model import NONE
+from openai_proxy.exchange.asking import generates
+from openai_proxy.observe.model import NONE, OTHER, is_same_model
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import (
     SLOW_SECONDS,
@@ -36,7 +37,9 @@ def record_of(exchange: Exchange) -> Record:
     provider = exchange.target.provider
     outcome = exchange.outcome or Outcome.PROXY_ERROR
     if exchange.model is None:
-        exchange.model = context.models.label(provider.priced_as, exchange.asked_model)
+        exchange.model = context.models.label(provider, exchange.asked_model)
+    elif exchange.model == OTHER:
+        exchange.model = _learned(exchange, outcome)
     # The clock may have been set back.
     duration_seconds = max(0.0, now - request.began)
     blocked_seconds = _blocked_seconds(exchange)
@@ -61,6 +64,22 @@ def record_of(exchange: Exchange) -> Record:
         error=exchange.error or _error_in(exchange),
         generation=_generation_if(exchange, keeps_pace=blocked_seconds == 0),
     )
+
+
+def _teaches(exchange: Exchange) -> bool:
+    """Whether its answer says which models there are."""
+    provider, method = exchange.target.provider, exchange.request.method
+    return 200 <= exchange.status < 300 and generates(provider, method, exchange.endpoint)
+
+
+def _learned(exchange: Exchange, outcome: Outcome) -> str:
+    """The label of a name that had none: its own, if the answer says that there is such a model."""
+    reading, name = exchange.reading, exchange.asked_model
+    said = None if reading is None else reading.observer.said.model
+    is_meant = outcome is Outcome.OK if said is None else is_same_model(name, said)
+    if not is_meant or not _teaches(exchange) or (reading is not None and reading.error is not None):
+        return OTHER
+    return exchange.context.models.answered(exchange.target.provider, name, teaches=True)
 
 
 def _blocked_seconds(exchange: Exchange) -> float:
@@ -170,7 +189,9 @@ def _answer_model(exchange: Exchange, reading: Reading) -> str:
     if name is None or name == exchange.asked_model:
         return exchange.model or NONE
     provider = exchange.target.provider
-    return exchange.context.models.label(provider.priced_as, name, provider.names_models)
+    if _teaches(exchange):
+        return exchange.context.models.answered(provider, name, teaches=True)
+    return exchange.context.models.label(provider, name)
 
 
 def _cost(exchange: Exchange, usage: Usage) -> int | None:

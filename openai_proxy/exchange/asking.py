@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from openai_proxy.observe.choice import ANTHROPIC
+from openai_proxy.observe.endpoint import OTHER
 from openai_proxy.observe.usage import FORMS
 from openai_proxy.providers.provider import Provider
 from openai_proxy.wire.fields import Field
@@ -15,12 +16,20 @@ _READABLE: Final = frozenset({b"gzip", b"x-gzip", b"identity"})
 _LONGEST: Final = 256
 
 
+_GENERATING: Final = frozenset(FORMS) - {"assistants"}
 _WITH_USAGE_EVENT: Final = frozenset({"chat_completions", "completions"})
 
 
 def is_read(provider: Provider, method: bytes, endpoint: str) -> bool:
     """Whether the answer will say what it used."""
     return method == b"POST" and provider.observes and (endpoint in FORMS or provider.dialect == ANTHROPIC)
+
+
+def generates(provider: Provider, method: bytes, endpoint: str) -> bool:
+    """Whether it is a model that answers, read or not; elsewhere a name may be any text that is stored."""
+    if provider.dialect == ANTHROPIC and endpoint == OTHER:
+        return method == b"POST"
+    return method == b"POST" and endpoint in _GENERATING
 
 
 def has_usage_event(provider: Provider, method: bytes, endpoint: str) -> bool:

@@ -19,6 +19,7 @@ from openai_proxy.exchange.reading import Reading, reading_of
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.endpoint import endpoint_of
+from openai_proxy.observe.errors import error_of_refusal
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model import OTHER, ModelNames
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_status
@@ -216,8 +217,7 @@ class Exchange:
 
     def _tell_sink(self, fields: list[Field]) -> None:
         status, provider = self.status, self.target.provider
-        answered = status < 300 and provider.names_models
-        self.model = self.context.models.label(provider.priced_as, self.asked_model, answered)
+        self.model = self.context.models.of_answer(provider, self.asked_model, status)
         if status < 400 or status == _RATE_LIMITED:
             is_stream = status < 400 and self.reading is not None and self.reading.is_stream
             self.context.sink.answer_began(provider.name, self.model, fields, is_stream)
@@ -309,7 +309,7 @@ class Exchange:
         if request.was_rejected:
             self.status = request.status
             self.outcome = Outcome.CLIENT_ERROR
-            self.error = Error(ErrorSource.CLIENT, "invalid_request_error")
+            self.error = error_of_refusal(request.status)
         elif request.is_whole or self._has_ended():
             # It has all that it came for, and did not wait for the framing's end.
             if self.reading is not None:

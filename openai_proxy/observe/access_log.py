@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from openai_proxy.observe.endpoint import OTHER
-from openai_proxy.observe.errors import error_of_refusal
+from openai_proxy.observe.errors import CODES, TYPES, error_of_refusal, label_of
+from openai_proxy.observe.key_like import is_key_like
 from openai_proxy.observe.model import NONE
 from openai_proxy.observe.outcome import Outcome, outcome_of_refusal
 from openai_proxy.observe.record import (
@@ -31,7 +32,6 @@ _METHODS: Final = {
     for name in ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 }
 # What an upstream or a client may write as it likes: a name, or it is not repeated.
-_is_name = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
 _is_id = re.compile(rb"[A-Za-z0-9_.:-]{1,128}").fullmatch
 _PICODOLLARS_PER_MICRODOLLAR: Final = 1_000_000
 _NO_GENERATION: Final = Generation(model=NONE)
@@ -176,8 +176,8 @@ def _line_of(record: Record, time: str, weight: int) -> Line:
         attempt_results=[attempt.result for attempt in attempts],
         connection_reused=_reused(attempts),
         error_source=error.source if error else None,
-        error_type=_name(error.type) if error else None,
-        error_code=_name(error.code) if error else None,
+        error_type=_known(error.type, TYPES) if error else None,
+        error_code=_known(error.code, CODES) if error else None,
     )
 
 
@@ -193,13 +193,14 @@ def _rounded_if(seconds: float | None) -> float | None:
 def _id(text: bytes) -> str | None:
     if not text:
         return None
-    return text.decode("ascii") if _is_id(text) else OTHER
+    if not _is_id(text):
+        return OTHER
+    shown = text.decode("ascii")
+    return OTHER if is_key_like(shown) else shown
 
 
-def _name(text: str | None) -> str | None:
-    if text is None:
-        return None
-    return text if _is_name(text) else OTHER
+def _known(text: str | None, known: frozenset[str]) -> str | None:
+    return label_of(text, known) if text else None
 
 
 def _microdollars(picodollars: int | None) -> int | None:

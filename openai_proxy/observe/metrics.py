@@ -20,6 +20,7 @@ from openai_proxy.observe.endpoint import ENDPOINTS, OTHER
 from openai_proxy.observe.errors import ErrorMetrics
 from openai_proxy.observe.families import Counter, Families, Histogram
 from openai_proxy.observe.generation import GenerationMetrics
+from openai_proxy.observe.key_like import is_key_like
 from openai_proxy.observe.model import NONE
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_refusal
 from openai_proxy.observe.process import ProcessMetrics
@@ -64,6 +65,12 @@ def new_registry() -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
+
+
+def shown_id(request_id: bytes) -> str:
+    """As it is in an exemplar; ``other`` if it may be a key that an upstream repeated."""
+    text = _NOT_PLAIN.sub(b"_", request_id).decode("ascii")
+    return OTHER if is_key_like(text) else text
 
 
 class OfEndpoint:
@@ -125,7 +132,7 @@ class OfRequest:
                 *self._labels, f"{status_class}xx" if status in STATUSES else OTHER
             )
         if request_id:
-            text = _NOT_PLAIN.sub(b"_", request_id).decode("ascii")
+            text = shown_id(request_id)
             duration.observe_with_id(duration_seconds, text, self._metrics.seconds())
         else:
             duration.observe(duration_seconds)
@@ -306,6 +313,7 @@ class Metrics:
         if bound is None:
             bound = self._bound[key] = OfRequest(self.http, *key)
             for outcome, status in USUAL_STATUS.items():
-                if outcome.startswith("upstream_"):
+                # Not of `other`, which anybody can ask for at any endpoint.
+                if model != OTHER and outcome.startswith("upstream_"):
                     bound.counter(status, outcome)
         return bound

@@ -344,15 +344,29 @@ def test_attempts_by_status(status: int, result: str) -> None:
     assert len(rig.sink.answers) == (status in (200, 429))
 
 
-def test_a_model_that_was_answered_for_has_a_name() -> None:
-    """A server of your own shows its models; what it refuses stays ``other``."""
-    for status, label in ((200, "my-model:7b"), (404, "other")):
-        rig = Rig()
-        rig.ask(b'{"model":"my-model:7b"}')
-        rig.agent.respond(status, JSON, (b"Content-Length", b"2"))
-        rig.agent.reader.dataReceived(b"{}")
-        rig.agent.end(ResponseDone())
-        assert rig.record().model == label
+@pytest.mark.parametrize(
+    ("path", "status", "said", "label"),
+    [
+        (b"chat/completions", 200, b"{}", "my-model:7b"),
+        (b"chat/completions", 200, b'{"model":"my-model:7b"}', "my-model:7b"),
+        (b"chat/completions", 200, b'{"model":"my-model:7b-2026-01-31"}', "my-model:7b"),
+        # It took another for what it does not have.
+        (b"chat/completions", 200, b'{"model":"its-only-one"}', "other"),
+        (b"chat/completions", 200, b'{"error":{"code":"x"}}', "other"),
+        (b"chat/completions", 404, b"{}", "other"),
+        # The name is only stored, or an argument.
+        (b"vector_stores", 200, b"{}", "other"),
+        (b"assistants", 200, b'{"model":"my-model:7b"}', "other"),
+    ],
+)
+def test_a_model_that_was_answered_for_has_a_name(path: bytes, status: int, said: bytes, label: str) -> None:
+    """A server of your own shows its models; what it refuses or does not know stays ``other``."""
+    rig = Rig()
+    rig.ask(b'{"model":"my-model:7b"}', b"/v1/" + path)
+    rig.agent.respond(status, JSON, (b"Content-Length", b"%d" % len(said)))
+    rig.agent.reader.dataReceived(said)
+    rig.agent.end(ResponseDone())
+    assert rig.record().model == label
 
 
 def test_a_refusal_in_events_is_no_stream() -> None:
@@ -363,7 +377,7 @@ def test_a_refusal_in_events_is_no_stream() -> None:
     rig.agent.reader.dataReceived(b'data: {"error":{"code":"rate_limit_exceeded"}}\n\n')
     rig.agent.end(ResponseDone())
     record = rig.record()
-    assert rig.sink.answers == [("openai", "gpt-4o-mini", False)]
+    assert rig.sink.answers == [("openai", "other", False)]
     assert (record.is_stream, record.outcome) == (False, Outcome.UPSTREAM_RATE_LIMITED)
     assert record.error == Error(ErrorSource.UPSTREAM, None, "rate_limit_exceeded")
 

@@ -161,6 +161,15 @@ def test_slow_and_failed_requests_can_be_found_again(record: Record, is_shown: b
     list(text_string_to_metric_families(shown))
 
 
+def test_an_id_that_looks_like_a_key_is_not_shown() -> None:
+    """An upstream may give what it was sent as its id."""
+    metrics = Metrics(new_registry(), lambda: 5.0)
+    run(metrics, replace(RECORD, request_id=b"sk-CANARY-1", outcome=Outcome.UPSTREAM_ERROR))
+    shown = openmetrics.generate_latest(metrics.registry).decode()
+    assert '# {request_id="other"}' in shown
+    assert "CANARY" not in shown
+
+
 def test_what_is_expected_of_a_provider_is_there_before_it_happens() -> None:
     """A first failure has to be a rise; and there are only some hundred of such series."""
     metrics = Metrics(new_registry())
@@ -191,6 +200,13 @@ def test_a_models_first_failure_of_the_upstream_is_a_rise() -> None:
             "http_requests_total", {**labels, "outcome": outcome.value, "status": str(status)}
         )
         assert value == (1 if outcome is Outcome.OK else 0 if outcome.startswith("upstream_") else None)
+
+
+def test_a_model_without_a_name_makes_no_series_but_its_own() -> None:
+    """Anybody can ask for one at any endpoint."""
+    metrics = Metrics(new_registry())
+    run(metrics, replace(RECORD, model=OTHER, status=401, outcome=Outcome.CLIENT_AUTH))
+    assert len(list(metrics.http.requests.samples())) == 1
 
 
 def test_open_streams_and_clients() -> None:
