@@ -37,6 +37,7 @@ COPY --from=build /opt/openai-proxy /opt/openai-proxy
 # start would compile 190 modules again, for 0.6 s of CPU and a megabyte that is never given back.
 RUN /opt/openai-proxy/bin/python -c "import twisted.scripts.twistd, twisted.internet.reactor, openai_proxy.tap, openai_proxy.service, openai_proxy.providers.mock.agent, prometheus_client.twisted"
 ENV PATH=/opt/openai-proxy/bin:$PATH \
+    OPENAI_PROXY_REVISION=${REVISION} \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 # A number, so that Kubernetes can see that it is not root (runAsNonRoot).

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Mapping
 from typing import Any, Final
 
 from twisted.logger import LogLevel
@@ -16,21 +18,32 @@ TICK_SECONDS: Final = 0.1
 LOG_LEVELS: Final = tuple(level.name for level in LogLevel.iterconstants())
 
 
+def revision_of(version: str, environment: Mapping[str, str]) -> str:
+    """What ``OPENAI_PROXY_REVISION`` says, as the image does, or the version behind its ``+`` (PEP 440)."""
+    return environment.get("OPENAI_PROXY_REVISION", "") or version.partition("+")[2]
+
+
 class ProcessMetrics:
     """The families of the daemon; who knows the numbers puts them in."""
 
-    def __init__(self, families: Families) -> None:
+    def __init__(self, families: Families, environment: Mapping[str, str] = os.environ) -> None:
+        """``environment`` may have the revision, in ``OPENAI_PROXY_REVISION``."""
         self.reactor: Any = None
         """The one that is shown."""
         self.last_tick_seconds: float | None = None
         """In unix time."""
         self.log_messages = dict.fromkeys(LOG_LEVELS, 0)
         self._families = families
-        build = (__version__, platform.python_version(), twisted_version)
+        build = (
+            __version__,
+            revision_of(__version__, environment),
+            platform.python_version(),
+            twisted_version,
+        )
         families.gauge(
             "openai_proxy_build_info",
             "Always 1; the labels say what runs.",
-            ("version", "python_version", "twisted_version"),
+            ("version", "revision", "python_version", "twisted_version"),
             lambda: [(build, 1)],
         )
         families.counted(

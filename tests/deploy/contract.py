@@ -76,7 +76,7 @@ FAMILIES: Final = (
         "openai_proxy_upstream_ratelimit_remaining provider model resource",
         "openai_proxy_upstream_ratelimit_limit provider model resource",
         "openai_proxy_upstream_ratelimit_updated_timestamp_seconds provider model resource",
-        "openai_proxy_build_info version python_version twisted_version",
+        "openai_proxy_build_info version revision python_version twisted_version",
         "openai_proxy_reactor_last_tick_timestamp_seconds",
         "openai_proxy_reactor_delayed_calls",
         "openai_proxy_reactor_threadpool_threads state",

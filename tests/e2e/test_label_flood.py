@@ -9,8 +9,9 @@ from random import Random
 
 import pytest
 
+from openai_proxy.observe.model import KNOWN
 from tests.support.daemon import ROOT
-from tests.support.memory import MemoryProxy
+from tests.support.memory import CHAT_ANSWER, MemoryProxy, post
 
 REQUESTS = int(os.environ.get("FLOOD_REQUESTS", "3000"))
 ENDPOINTS = ("chat/completions", "responses", "embeddings", "completions", "images/generations")
@@ -68,3 +69,25 @@ def test_series_have_a_bound_that_no_client_moves(proxy: MemoryProxy) -> None:
     assert sum(count - had for had, count in grown.values()) < 0.1 * sum(before.values()), grown
     assert sum(after.values()) < bound()
     assert sum(sample.value for sample in proxy.service.metrics.http.requests.samples()) == REQUESTS
+
+
+def test_whoever_has_no_key_takes_no_place_of_others(proxy: MemoryProxy) -> None:
+    """All known models at all endpoints, answered 401: the next good answer has its model's name."""
+    answer = b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    for endpoint in ENDPOINTS:
+        for model in sorted(KNOWN):
+            body = f'{{"model":"{model}"}}'
+            head = f"POST /v1/{endpoint} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            proxy.ask((head + body).encode())
+            proxy.upstream.dataReceived(answer)
+            assert proxy.client.take().startswith(b"HTTP/1.1 401 ")
+    proxy.ask(post())
+    proxy.upstream.dataReceived(CHAT_ANSWER)
+    requests = list(proxy.service.metrics.http.requests.samples())
+    noise = [sample for sample in requests if sample.labels["status"] == "401" and sample.value]
+    assert {sample.labels["model"] for sample in noise} == {"other"}
+    assert len(noise) == len(ENDPOINTS)
+    good = [
+        sample.labels["model"] for sample in requests if sample.labels["status"] == "200" and sample.value
+    ]
+    assert good == ["gpt-4o-mini"]

@@ -12,6 +12,7 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 
 from openai_proxy.config.settings import Limits
+from openai_proxy.observe.errors import error_of_refusal
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.wire import errors
 from tests.support.exchanges import BODY, POST, Rig
@@ -216,6 +217,7 @@ def test_a_body_refused_by_the_channel_is_the_clients_error() -> None:
     record = rig.record()
     assert (record.status, record.outcome, record.model) == (400, Outcome.CLIENT_ERROR, "other")
     assert (record.received_bytes, record.sent_bytes) == (len(b"abc"), len(body))
+    assert record.error == error_of_refusal(400)
 
 
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])

@@ -10,15 +10,15 @@ from twisted.internet.task import Clock
 import openai_proxy
 import twisted
 from openai_proxy.observe.families import Families
-from openai_proxy.observe.process import ProcessMetrics
+from openai_proxy.observe.process import ProcessMetrics, revision_of
 
 
 class Rig:
     """The families and their registry."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
         self.registry = CollectorRegistry()
-        self.process = ProcessMetrics(Families(self.registry))
+        self.process = ProcessMetrics(Families(self.registry), environment)
 
     def read(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"openai_proxy_{name}", labels)
@@ -40,10 +40,20 @@ def test_what_runs() -> None:
     """Versions as labels."""
     labels = {
         "version": openai_proxy.__version__,
+        "revision": "1a2b3c",
         "python_version": platform.python_version(),
         "twisted_version": twisted.__version__,
     }
-    assert Rig().read("build_info", **labels) == 1
+    assert Rig(OPENAI_PROXY_REVISION="1a2b3c").read("build_info", **labels) == 1
+    assert Rig().read("build_info", **{**labels, "revision": ""}) == 1
+
+
+def test_the_revision_is_what_is_known_of_it() -> None:
+    """The environment's word, else that of the version, else nothing."""
+    said = {"OPENAI_PROXY_REVISION": "abc"}
+    assert revision_of("1.2.0+gdef", said) == "abc"
+    assert revision_of("1.2.0+gdef", {}) == "gdef"
+    assert revision_of("1.2.0", {"OPENAI_PROXY_REVISION": ""}) == ""
 
 
 def test_delayed_calls_of_the_reactor() -> None:

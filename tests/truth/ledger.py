@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -138,6 +138,9 @@ class Ledger:
     def add(self, ended: Ended) -> None:
         """One request more."""
         self.requests += 1
+        if ended.status in (401, 403) and ended.model != "none":
+            # Whoever has no key makes no series of models.
+            ended = replace(ended, model="other")
         provider, endpoint = ended.provider, ended.endpoint
         status, group = str(ended.status), f"{ended.status // 100}xx"
         of = {"provider": provider, "endpoint": endpoint, "model": ended.model}

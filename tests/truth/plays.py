@@ -86,11 +86,12 @@ class PlayUser(User):
         await self._ways[name][1]()
 
     async def learn(self) -> None:
-        """Have the daemon see a good answer of the model that nobody knows: then its name is its label.
+        """Have the daemon see a good answer of each model: then its name is its label.
 
         Until then it is ``other``.
         """
-        await self.whole(OWN_MODEL)
+        for model in SNAPSHOTS:
+            await self.whole(model)
 
     # What every play needs.
 

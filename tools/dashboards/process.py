@@ -73,11 +73,11 @@ def _numbers() -> list[Json]:
         table(
             Text("Versions", "One line for each build that runs (openai_proxy_build_info).", "short"),
             Query(
-                f"count by (version, python_version, twisted_version) "
+                f"count by (version, revision, python_version, twisted_version) "
                 f"({select('openai_proxy_build_info', INSTANCE)})",
                 "instances",
             ),
-            labels=("version", "python_version", "twisted_version"),
+            labels=("version", "revision", "python_version", "twisted_version"),
             width=9,
             height=4,
         ),
