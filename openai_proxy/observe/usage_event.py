@@ -3,63 +3,88 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw, Struct
 
-from openai_proxy.observe.members import decoded, is_said
-from openai_proxy.observe.sse import SseSplitter
-from openai_proxy.observe.templates import data_of
+from openai_proxy.observe.members import decoded
 
 MAX_USAGE_EVENT_BYTES: Final = 16 * 1024
-"""A longer event is not the one, and is not held."""
+"""A longer line is not the one, and is not held."""
 
+_PREFIXES: Final = (b"data: {", b"data:{")
+_CR: Final = 0x0D
+_LF: Final = 0x0A
+_ENDS: Final = b"\r\n"
+_PAIRS: Final = (b"\n\n", b"\n\r", b"\r\r")
+"""Two ends of lines, whatever they are, have one of these in them; CR LF is one end."""
+_BLANKS: Final = (*_PAIRS, b"\n\r\n", b"\r\r\n")
+"""What comes last before the first byte of an event."""
 # Atomic, (?>...): a CR LF is one end of a line, and never two.
-_BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r){2}")
+_TWO_ENDS: Final = re.compile(rb"(?>\r\n|\n|\r){2}")
+_LINE: Final = re.compile(rb"[^\r\n]*+")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*+")
 _USAGE: Final = b'"usage"'
-_WITH_CHOICES: Final = b'"choices":[{'
-"""A quote inside a string has a backslash before it: this is a member, and not empty."""
-_BARE: Final = frozenset(
-    (
-        "id",
-        "object",
-        "created",
-        "model",
-        "choices",
-        "usage",
-        "service_tier",
-        "system_fingerprint",
-        "obfuscation",
-    )
-)
-"""What the event may say. One with more than that (Azure's prompt filter) is for the client."""
+# A quote inside a string has a backslash before it: this is a member, and not empty.
+_WITH_CHOICES: Final = re.compile(rb'"choices" ?: ?\[ ?[^\] ]')
+_OVERLAP: Final = len(b'"choices" : [ ')
+_EMPTY: Final = frozenset((b"null", b'""', b"[]", b"{}"))
 
+
+class _XGroq(Struct, forbid_unknown_fields=True):
+    usage: dict[str, Raw] | None = None
+    id: str | None = None
+    seed: int | None = None
+
+
+class _UsageEvent(Struct):
+    """What the event may say; of one with more (Azure's prompt filter) the client has a use."""
+
+    usage: dict[str, Raw]
+    # Groq leaves them out, others send null.
+    choices: Annotated[list[Raw], Meta(max_length=0)] | None = None
+    id: str | None = None
+    object: str | None = None
+    created: float | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    obfuscation: str | None = None
+    provider: str | None = None
+    """OpenRouter."""
+    time_info: dict[str, float | None] | None = None
+    """Cerebras."""
+    timings: dict[str, float | None] | None = None
+    """llama.cpp."""
+    x_groq: _XGroq | None = None
+
+
+_MEMBERS: Final = frozenset(_UsageEvent.__struct_fields__)
 _members = msgspec.json.Decoder(dict[str, Raw])
-_choices = msgspec.json.Decoder(list[Any])
+_usage_event = msgspec.json.Decoder(_UsageEvent)
 
 
 class UsageEventStripper:
     """Pieces of a plain (not compressed) stream in, what goes to the client out.
 
     All but the event is given on at once, in the same objects where nothing is taken out of
-    them. Only the beginning of an event that may be the one waits for its end, and no client
-    could use it before. A result may be empty: nothing to send, not an end.
+    them. Only the first line of an event waits, while it may become the one, and no client
+    could use it before. A result may be empty: nothing to send, not an end. Each byte is looked
+    at a bounded number of times, however many events are in a piece.
     """
 
-    __slots__ = ("_after_cr", "_context", "_held", "_keep_lf", "inside", "stripped")
+    __slots__ = ("_held", "_passed", "_skip_lf", "inside", "stripped")
 
     def __init__(self) -> None:
         self.stripped = 0
         """Events taken out."""
         self._held = bytearray()
-        """The beginning of an event that may be the one."""
-        self._context: bytes | None = None
-        """The line ends that came last of an event that is given on; None between two events."""
-        self._after_cr = False
-        """The last event ended with a CR: a LF now belongs to it."""
-        self._keep_lf = True
+        """The first line of an event that may be the one; whole, its end is with it."""
+        self._passed = b""
+        """The last byte of an event that is given on before its end; empty if there is none."""
+        self._skip_lf = False
+        """The event taken out ended with a CR: a LF now belongs to it."""
         self.inside = False
         """Whether the next byte may be a part of what came before. If not, whole events that are not
         the one need not be fed."""
@@ -68,8 +93,8 @@ class UsageEventStripper:
         """What to give on of ``data`` and of what waited."""
         if not self.inside and data.endswith(b"\n\n") and not _may_hold_usage(data):
             return data
-        given = self._feed(data)
-        self.inside = self._after_cr or self._context is not None or len(self._held) > 0
+        given = self._feed(data) if data else data
+        self.inside = len(self._held) > 0 or len(self._passed) > 0 or self._skip_lf
         return given
 
     def end(self) -> bytes:
@@ -79,116 +104,117 @@ class UsageEventStripper:
 
     def _feed(self, data: bytes) -> bytes:
         parts: list[bytes] = []
-        place = self._line_feed(data, parts)
-        while place < len(data):
-            if self._context is not None:
-                place = self._pass(data, place, parts)
-                continue
-            if not self._held:
-                place = self._whole(data, place, parts)
-                # Empty lines between two events belong to neither.
-                begin, place = place, _line_ends(data, place)
-                parts.append(data[begin:place])
-            if place < len(data):
-                place = self._hold(data, place, parts)
+        place = int(self._skip_lf and data.startswith(b"\n"))
+        self._skip_lf = False
+        if self._held:
+            place = self._hold(data, place, parts)
+        if self._passed:
+            place = self._pass(data, place, parts)
+        if place < len(data):
+            place = self._whole(data, place, parts)
+            # Empty lines between two events belong to neither.
+            begin, place = place, _matched(_LINE_ENDS, data, place)
+            parts.append(data[begin:place])
+        if place < len(data):
+            place = self._hold(data, place, parts)
+            if self._passed:
+                self._pass(data, place, parts)
         whole = b"".join(parts)
         return data if whole == data else whole
 
-    def _line_feed(self, data: bytes, parts: list[bytes]) -> int:
-        if not self._after_cr or not data:
-            return 0
-        self._after_cr = False
-        if not data.startswith(b"\n"):
-            return 0
-        if self._keep_lf:
-            parts.append(b"\n")
-        return 1
-
     def _whole(self, data: bytes, place: int, parts: list[bytes]) -> int:
-        """Give on the whole events from ``place`` on, but the one; none where CRs end lines.
+        """Give on the whole events from ``place`` on, but the one; where the last of them ends.
 
-        One by one they would cost more than all else that is read of a stream.
+        One by one they would cost more than all else that is read of a stream: only the lines
+        that name usage are looked at.
         """
-        end = data.rfind(b"\n\n", place) + 2
-        if end < place + 2 or b"\r" in data:
-            return place
-        found = _named_usage(data, place, end)
-        while found >= 0:
-            blank = data.rfind(b"\n\n", place, found)
-            begin = _line_ends(data, place if blank < 0 else blank + 2)
-            event_end = data.index(b"\n\n", found) + 2
-            if is_usage_event(data[begin:event_end]):
-                self.stripped += 1
-                parts.append(data[place:begin])
-                place = event_end
-            found = _named_usage(data, event_end, end)
+        has_cr = b"\r" in data
+        end = _last_blank(data, place, has_cr)
+        seen = place
+        while (found := _named_usage(data, seen, end)) >= 0:
+            begin = max(seen, data.rfind(b"\n", seen, found) + 1)
+            if has_cr:
+                begin = max(begin, data.rfind(b"\r", begin, found) + 1)
+            seen = _matched(_LINE, data, found) if has_cr else data.find(b"\n", found)
+            if seen - begin > MAX_USAGE_EVENT_BYTES or not _is_first(data, place, begin):
+                continue
+            blank = _TWO_ENDS.match(data, seen)
+            if blank is None or not is_usage_line(data[begin:seen]):
+                continue
+            self.stripped += 1
+            parts.append(data[place:begin])
+            place = seen = blank.end()
+            self._skip_lf = place == len(data) and data.endswith(b"\r")
+        end = max(place, end)
         parts.append(data[place:end])
         return end
 
     def _pass(self, data: bytes, place: int, parts: list[bytes]) -> int:
         """Give on what is left of an event that is not the one."""
-        context = self._context or b""
-        joined = context + data[place:]
-        blank_end = _blank_end(joined, 0)
-        if blank_end < 0:
+        if self._passed + data[place : place + 1] in _PAIRS:
+            end = place + 1
+        else:
+            end = _first_blank(data, place)
+        if end < 0:
             parts.append(data[place:])
-            self._context = joined[len(joined.rstrip(b"\r\n")) :]
+            self._passed = data[-1:] if place < len(data) else self._passed
             return len(data)
-        end = place + blank_end - len(context)
         parts.append(data[place:end])
-        self._ended(data, end, kept=True)
+        self._passed = b""
         return end
 
     def _hold(self, data: bytes, place: int, parts: list[bytes]) -> int:
+        """Keep what may become the one. What may not is given on, and the rest of it left to ``_pass``."""
         held = self._held
-        before = len(held)
-        held += data[place:]
-        blank_end = _blank_end(held, max(0, before - 3))
-        end = len(held) if blank_end < 0 else blank_end
-        event = bytes(held[:end])
-        may_be = _may_be_usage_event(event)
-        if blank_end < 0 and may_be:
-            return len(data)
+        if not (held and held[-1] in _ENDS):
+            begin, before = place, len(held)
+            place = _line_end(data, begin, begin + MAX_USAGE_EVENT_BYTES - before)
+            held += data[begin:place]
+            if place == len(data):
+                return place if _may_become(held, before) else self._release(place, parts)
+            if data[place] not in _ENDS or not is_usage_line(bytes(held)):
+                return self._release(place, parts)
+            held.append(data[place])
+            place += 1
+        if held[-1] == _CR and data.startswith(b"\n", place):
+            held.append(_LF)
+            place += 1
+        if place == len(data):
+            return place
+        return self._drop(data, place) if data[place] in _ENDS else self._release(place, parts)
+
+    def _release(self, place: int, parts: list[bytes]) -> int:
+        parts.append(bytes(self._held))
+        self._passed = parts[-1][-1:]
         self._held = bytearray()
-        if blank_end < 0:
-            parts.append(event)
-            self._context = event[len(event.rstrip(b"\r\n")) :]
-            return len(data)
-        strip = is_usage_event(event)
-        if strip:
-            self.stripped += 1
-        else:
-            parts.append(event)
-        place += end - before
-        self._ended(data, place, kept=not strip)
         return place
 
-    def _ended(self, data: bytes, end: int, kept: bool) -> None:
-        self._context = None
-        self._after_cr = end == len(data) and data.endswith(b"\r")
-        self._keep_lf = kept
+    def _drop(self, data: bytes, place: int) -> int:
+        """Take out what is held and the empty line at ``place``, which proves it whole."""
+        self._held = bytearray()
+        self.stripped += 1
+        if data.startswith(b"\r\n", place):
+            return place + 2
+        self._skip_lf = data.endswith(b"\r", place) and place + 1 == len(data)
+        return place + 1
 
 
-def _may_be_usage_event(event: bytes) -> bool:
-    return len(event) <= MAX_USAGE_EVENT_BYTES and _WITH_CHOICES not in event
-
-
-def is_usage_event(event: bytes) -> bool:
-    """Whether a whole event has no choices, has usage, and says nothing else."""
-    if _USAGE not in event or not _may_be_usage_event(event):
+def is_usage_line(line: bytes) -> bool:
+    """Whether a line, without its end, is usage without choices, and says nothing else to anybody."""
+    if _USAGE not in line or not line.startswith(_PREFIXES) or _WITH_CHOICES.search(line) is not None:
         return False
-    data = data_of(event)
-    if data is None:
-        found = SseSplitter().feed(event)
-        if len(found) != 1:
-            return False
-        data = found[0][1]
-    said = decoded(_members, data)
-    if said is None or "choices" not in said or "usage" not in said:
+    data = line[len(b"data:") :]
+    if decoded(_usage_event, data) is None:
         return False
-    if decoded(_choices, said["choices"]) != [] or not bytes(said["usage"]).startswith(b"{"):
+    said: dict[str, Raw] = _members.decode(data)
+    return all(name in _MEMBERS or bytes(said[name]) in _EMPTY for name in said)
+
+
+def _may_become(held: bytearray, before: int) -> bool:
+    """Whether the beginning of a line, of which ``before`` bytes have been seen, may be that of the one."""
+    if not held.startswith(_PREFIXES) and not any(prefix.startswith(bytes(held[:8])) for prefix in _PREFIXES):
         return False
-    return all(name in _BARE or not is_said(value) for name, value in said.items())
+    return _WITH_CHOICES.search(held, max(0, before - _OVERLAP)) is None
 
 
 def _may_hold_usage(data: bytes) -> bool:
@@ -205,16 +231,37 @@ def _named_usage(data: bytes, begin: int, end: int) -> int:
     return found
 
 
-def _blank_end(data: bytes | bytearray, begin: int) -> int:
-    """Where the first blank line from ``begin`` on ends, with the line before it; -1 if there is none."""
-    if data.find(b"\r", begin) < 0:
-        # Nearly always, and a search for one of three line ends at each byte takes far longer.
-        found = data.find(b"\n\n", begin)
+def _is_first(data: bytes, place: int, begin: int) -> bool:
+    """Whether the line at ``begin`` is its event's first; between two events at ``place``."""
+    if data.endswith(_BLANKS, place, begin):
+        return True
+    return begin - place <= 2 and not data[place:begin].strip(_ENDS)
+
+
+def _first_blank(data: bytes, place: int) -> int:
+    """Where the first empty line from ``place`` on ends, but for a LF after its CR; -1 if there is none."""
+    if data.find(b"\r", place) < 0:
+        # Nearly always.
+        found = data.find(b"\n\n", place)
         return found if found < 0 else found + 2
-    blank = _BLANK_LINE.search(data, begin)
-    return blank.end() if blank is not None else -1
+    return min((found + 2 for pair in _PAIRS if (found := data.find(pair, place)) >= 0), default=-1)
 
 
-def _line_ends(data: bytes, place: int) -> int:
-    match = _LINE_ENDS.match(data, place)
+def _last_blank(data: bytes, place: int, has_cr: bool) -> int:
+    """Where the last empty line ends; ``place`` if there is none from there on."""
+    pairs = _PAIRS if has_cr else _PAIRS[:1]
+    return max((found + 2 for pair in pairs if (found := data.rfind(pair, place)) >= 0), default=place)
+
+
+def _line_end(data: bytes, begin: int, stop: int) -> int:
+    """Where the line that goes on at ``begin`` ends; or ``stop``, or the end of ``data``."""
+    stop = min(stop, len(data))
+    found = data.find(b"\n", begin, stop)
+    stop = found if found >= 0 else stop
+    found = data.find(b"\r", begin, stop)
+    return found if found >= 0 else stop
+
+
+def _matched(pattern: re.Pattern[bytes], data: bytes, place: int) -> int:
+    match = pattern.match(data, place)
     return match.end() if match is not None else place
