@@ -19,6 +19,8 @@ from openai_proxy.observe.said import SILENT, TOKEN, VISIBLE, Said
 from openai_proxy.observe.templates import Template, data_of, text_template
 from openai_proxy.observe.usage import NO_QUIRKS, Form, Quirks
 
+MAX_CHOICES_BYTES: Final = 64 * 1024
+"""An event with more is not looked at choice by choice: made of the smallest, they took a second."""
 _NULL_BYTES: Final = len("null")
 
 
@@ -50,6 +52,11 @@ class _Chunk(Named, gc=False):
     x_groq: Raw = NOTHING
 
 
+class _LargeChunk(Named):
+    choices: Raw = NOTHING
+    x_groq: Raw = NOTHING
+
+
 class _Audio(Struct):
     data: Any = None
     transcript: Any = None
@@ -57,6 +64,8 @@ class _Audio(Struct):
 
 _chunk = msgspec.json.Decoder(_Chunk)
 _decode = _chunk.decode
+_large = msgspec.json.Decoder(_LargeChunk)
+_choices = msgspec.json.Decoder(list[_Choice] | None)
 _x_groq = msgspec.json.Decoder(_XGroq)
 _audio = msgspec.json.Decoder(_Audio)
 
@@ -71,7 +80,12 @@ class ChatEvents:
         self._is_first = True
 
     def read(self, name: bytes, data: bytes) -> int:
-        """Whether the event brings a token, and whether one that is seen."""
+        """Whether the event brings a token, and whether one that is seen.
+
+        Choices of more than ``MAX_CHOICES_BYTES`` are an image, audio or a whole answer, and seen.
+        """
+        if len(data) > MAX_CHOICES_BYTES:
+            return self._large(name, data)
         try:
             chunk = _decode(data)
         except UNREADABLE:
@@ -95,7 +109,8 @@ class ChatEvents:
 
         The event has been read, and what it says of the model and the tier with it.
         """
-        data = None if block.startswith(b"event: ") else data_of(block)
+        is_other = block.startswith(b"event: ") or len(block) > MAX_CHOICES_BYTES
+        data = None if is_other else data_of(block)
         chunk = None if data is None else decoded(_chunk, data)
         if chunk is None or (self.said.model is None and is_said(chunk.model)):
             return None
@@ -103,6 +118,25 @@ class ChatEvents:
             return None
         kind = _kind_of(chunk)
         return text_template(block, kind) if kind else None
+
+    def _large(self, name: bytes, data: bytes) -> int:
+        """Names, usage and errors as of any other; of the choices, whether there are any."""
+        said = self.said
+        chunk = decoded(_large, data)
+        if chunk is None:
+            # No object: an error in a list is not searched for its name.
+            said.unread = True
+            said.error = (None, None) if name == b"error" else said.error
+            return SILENT
+        self._is_first = False
+        said.take(chunk)
+        if len(chunk.x_groq):
+            self._x_groq(chunk.x_groq)
+        if name == b"error" and said.error is None:
+            said.error = error_in_body(data)
+        if len(chunk.choices) > MAX_CHOICES_BYTES:
+            return VISIBLE
+        return _highest(decoded(_choices, chunk.choices)) if len(chunk.choices) else SILENT
 
     def _odd(self, name: bytes, data: bytes) -> None:
         if data.startswith(b"[DONE]"):
@@ -121,8 +155,12 @@ class ChatEvents:
 
 def _kind_of(chunk: _Chunk) -> int:
     """It depends on no string but by whether it is empty: templates build on that."""
+    return _highest(chunk.choices)
+
+
+def _highest(choices: list[_Choice] | None) -> int:
     kind = SILENT
-    for choice in chunk.choices or ():
+    for choice in choices or ():
         kind = max(kind, _kind(choice))
     return kind
 

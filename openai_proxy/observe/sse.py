@@ -102,6 +102,9 @@ class SseSplitter:
                     if found and b"\n" not in rest and b"\n" not in name and len(name) <= HEAD_BYTES:
                         events.append((name[7:], rest))
                         continue
+                if not block.startswith(b"data") and b"\n" not in block:
+                    # A comment, or a field alone, is no event: thousands may come in one read.
+                    continue
             events += self._lines(block + b"\n\n")
         return events
 

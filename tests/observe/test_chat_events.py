@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_proxy.observe.chat_events import ChatEvents
+from openai_proxy.observe.chat_events import MAX_CHOICES_BYTES, ChatEvents
 from openai_proxy.observe.said import SILENT, TOKEN, VISIBLE
 from openai_proxy.observe.usage import FORMS, Usage
 
@@ -115,3 +115,49 @@ def test_what_is_no_chunk() -> None:
     assert chat.said.unread
     assert chat.read(b"", b'{"choices":[{"delta":{"content":"a"}}]}') == VISIBLE
     assert events().read(b"error", b"boom") == SILENT
+
+
+LARGE = b'"' + b"x" * MAX_CHOICES_BYTES + b'"'
+
+
+@pytest.mark.parametrize(
+    ("chunk", "kind"),
+    [
+        (b'{"choices":[{"delta":{"images":[{"image_url":{"url":%b}}]}}]}' % LARGE, VISIBLE),
+        (b'{"choices":[{"delta":{"content":%b}}]}' % LARGE, VISIBLE),
+        (b'{"choices":[' + b"{}," * MAX_CHOICES_BYTES + b"{}]}", VISIBLE),
+        (b'{"choices":[{"delta":{"reasoning":"a"}}],"x":%b}' % LARGE, TOKEN),
+        (b'{"choices":[{"delta":{"content":"a"}}],"x":%b}' % LARGE, VISIBLE),
+        (b'{"choices":[],"x":%b}' % LARGE, SILENT),
+        (b'{"choices":null,"x":%b}' % LARGE, SILENT),
+        (b'{"choices":5,"x":%b}' % LARGE, SILENT),
+        (b'{"x":%b}' % LARGE, SILENT),
+    ],
+)
+def test_large_chunks(chunk: bytes, kind: int) -> None:
+    """Large choices are taken for a token that is seen; small ones beside something large are read."""
+    chat = events()
+    assert chat.read(b"", chunk) == kind
+    assert not chat.said.unread
+    assert chat.template(b"data: " + chunk + b"\n\n") is None
+
+
+def test_what_large_chunks_name() -> None:
+    """Usage, model and errors are found in them wherever they are."""
+    chat = events()
+    usage = b'"usage":{"prompt_tokens":1,"completion_tokens":2}'
+    chat.read(b"", b'{"choices":[{"delta":{"content":%b}}],"model":"m",%b}' % (LARGE, usage))
+    assert chat.said.usage() == Usage(input_tokens=1, output_tokens=2, model="m")
+    groq = events()
+    groq.read(b"", b'{"x_groq":{%b},"x":%b}' % (usage, LARGE))
+    assert groq.said.usage() == Usage(input_tokens=1, output_tokens=2)
+    chat.read(b"error", b'{"type":"server_error","code":"c","message":%b}' % LARGE)
+    assert chat.said.error == ("server_error", "c")
+
+
+@pytest.mark.parametrize(("name", "error"), [(b"", None), (b"error", (None, None))])
+def test_what_is_large_and_no_chunk(name: bytes, error: tuple[None, None] | None) -> None:
+    """It is known that something was not read, and an error keeps being one."""
+    chat = events()
+    assert chat.read(name, b"[" + b"{}," * MAX_CHOICES_BYTES + b"{}]") == SILENT
+    assert (chat.said.unread, chat.said.error) == (True, error)
