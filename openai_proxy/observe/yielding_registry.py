@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.metrics import MetricWrapperBase
@@ -41,8 +42,11 @@ class YieldingRegistry(Collector):
             for metric in self._metrics(collector):
                 # The encoders only iterate over the samples: an iterator that makes each when it
                 # is wanted does for a list, and never makes thousands of them in one go.
-                metric.samples = paused.after(metric.samples)  # type: ignore[assignment]
-                yield metric
+                # On a copy: some collectors (PlatformCollector) give the same family each time, which
+                # would have no samples left from the second scrape on.
+                shown = copy(metric)
+                shown.samples = paused.after(metric.samples)  # type: ignore[assignment]
+                yield shown
 
     def restricted_registry(self, names: Iterable[str]) -> Collector:
         """For ``?name[]=``: only the samples with these names."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 import random
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
 
@@ -41,6 +49,17 @@ def test_the_text_is_the_same(registry: CollectorRegistry) -> None:
     yielding = YieldingRegistry(registry, lambda _: None)
     assert generate_latest(yielding) == generate_latest(registry)
     assert openmetrics.generate_latest(yielding) == openmetrics.generate_latest(registry)
+
+
+def test_the_second_scrape_has_what_the_first_had() -> None:
+    """A collector that gives the same family each time is not used up, and not cut by ``?name[]=``."""
+    registry = CollectorRegistry()
+    PlatformCollector(registry=registry)
+    yielding = YieldingRegistry(registry, lambda _: None)
+    expected = generate_latest(registry)
+    assert b"python_info{" in expected
+    assert not list(yielding.restricted_registry(["another"]).collect())
+    assert [generate_latest(yielding) for _ in range(2)] == [expected, expected]
 
 
 def test_it_pauses_between_portions(registry: CollectorRegistry) -> None:
