@@ -18,6 +18,7 @@ from tests.support.sockets import Truncated
 from tools.demo import ASKS, Ask, Client
 
 CLIENTS = 4
+BASES = ("/v1", "/mock/v1")
 MOST_MILLISECONDS = {"x-mock-delay-ms": 200, "x-mock-chunk-ms": 2}
 JSON = "Content-Type: application/json"
 
@@ -34,18 +35,20 @@ class Traffic:
 
     def round(self) -> None:
         """Every request of the demonstration to both providers, some at a time; then what is scripted."""
-        left = [(base, quick(ask)) for base in ("/v1", "/mock/v1") for ask in ASKS]
+        self._make([(base, quick(ask)) for base in BASES for ask in ASKS])
+        self._tokens_of_all_kinds()
+        self._connections_that_went_stale()
+        self._nonsense()
+
+    def _make(self, left: list[tuple[str, Ask]]) -> None:
         threads = [threading.Thread(target=self._work, args=(left,)) for _ in range(CLIENTS)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        self._tokens_of_all_kinds()
-        self._connections_that_went_stale()
-        self._nonsense()
 
     def _work(self, left: list[tuple[str, Ask]]) -> None:
-        clients = {base: Client(self._mocked.url + base) for base in ("/v1", "/mock/v1")}
+        clients = {base: Client(self._mocked.url + base) for base in BASES}
         with suppress(IndexError):
             while True:
                 base, ask = left.pop()
@@ -55,6 +58,8 @@ class Traffic:
 
     def _tokens_of_all_kinds(self) -> None:
         """What the mock has none of: cached and reasoning tokens, cache writes, seconds of audio."""
+        # What an earlier round left would answer the wrong requests.
+        self._upstream.planned.clear()
         self._upstream.planned += [
             json_answer(
                 {
@@ -92,6 +97,7 @@ class Traffic:
     def _connections_that_went_stale(self) -> None:
         """Closed when the next request is on its way: sent again, once well and once in vain."""
         ok = json_answer({"object": "list", "data": []})
+        self._upstream.planned.clear()
         self._upstream.planned += [ok, hang_up, ok, hang_up, hang_up]
         for _ in range(3):
             self._post("embeddings", {"model": "text-embedding-3-small", "input": "proxies"})

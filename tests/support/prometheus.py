@@ -60,4 +60,7 @@ def running(folder: Path, configuration: str, *options: str) -> Iterator[Prometh
             yield Prometheus(port)
         finally:
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(30)
+            finally:
+                process.kill()
