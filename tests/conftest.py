@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import signal
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -57,6 +58,15 @@ def _selectables() -> set[Any]:
     from twisted.internet import reactor
 
     return set(reactor.getReaders()) | set(reactor.getWriters())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ended_by_sigterm() -> None:
+    """SIGTERM interrupts the run. Left to the reactor, it would stop that, and every later test would fail
+    with "illegal switch in blockon"."""
+    _spin()
+    # After the first turn: the reactor sets its own when it starts.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
