@@ -65,7 +65,7 @@ lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_AR
 dashboards: $(VENV)/dev.installed ## write etc/grafana/dashboards anew (tools/dashboards)
 	$(BIN)/python -m tools.dashboards
 
-picture: $(VENV)/dev.installed ## write docs/overview.png anew (tools/grafana-picture)
+picture: $(VENV)/dev.installed ## write the pictures in docs anew (tools/grafana-picture)
 	$(BIN)/python -m tools.picture
 
 clean: ## remove what make made

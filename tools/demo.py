@@ -55,6 +55,8 @@ def _whole(weight: float, path: str, body: Mapping[str, Any] | None, delay_ms: s
     return Ask(weight, path, body, {"x-mock-delay-ms": delay_ms})
 
 
+# Above 1,024 tokens, a part of the prompt comes from the provider's cache.
+_LONG: Final = [{"role": "user", "content": "Read this about proxies. " * 250}]
 _MESSAGES: Final = [{"role": "user", "content": "What does a proxy do?"}]
 
 ASKS: Final = (
@@ -64,6 +66,7 @@ ASKS: Final = (
     _chat(5, "o3", delay_ms="2500"),
     _chat(1, "a-model-without-a-price"),
     _whole(10, "chat/completions", {"model": "gpt-4o-mini", "messages": _MESSAGES}, "600"),
+    _whole(5, "chat/completions", {"model": "gpt-4.1", "messages": _LONG}, "700"),
     Ask(6, "responses", {"model": "gpt-4.1", "input": "proxies", "stream": True}, {"x-mock-chunk-ms": "15"}),
     _whole(4, "responses", {"model": "gpt-4o", "input": "proxies"}, "900"),
     _whole(8, "embeddings", {"model": "text-embedding-3-small", "input": "proxies"}, "40"),

@@ -1,4 +1,4 @@
-"""The overview with real numbers, for README.md: ``make picture`` writes docs/overview.png.
+"""Dashboards with real numbers, for README.md: ``make picture`` writes docs/overview.png and tokens-and-cost.png.
 
 A daemon in front of another one's mock provider, clients in threads, Debian's Prometheus, and
 then tools/grafana-picture. Needs prometheus, node, npm and chromium.
@@ -22,24 +22,27 @@ RENDERER = ROOT / "tools" / "grafana-picture"
 CLIENTS = {"/v1": 6, "/mock/v1": 2}
 PER_SECOND = 2.0
 """Requests of one client, at most."""
+WIDTH = "1280"
+"""More makes a file that is slow to load with README.md."""
 
 
-def draw(url: str, dashboard: str, minutes: float, out: Path) -> None:
+def draw(url: str, dashboard: str, minutes: float, folder: Path) -> None:
     """Have tools/grafana-picture ask and draw."""
     if not (RENDERER / "node_modules").is_dir():
         install = ("npm", "install", "--legacy-peer-deps", "--no-package-lock", "--ignore-scripts")
         subprocess.run(install, cwd=RENDERER, check=True)
     file = ROOT / "etc" / "grafana" / "dashboards" / f"{dashboard}.json"
     command = ["node", "draw.mjs", "--prometheus", url, "--dashboard", str(file), "--rate", "15s"]
-    subprocess.run([*command, "--minutes", str(minutes), "--out", str(out)], cwd=RENDERER, check=True)
+    command += ["--minutes", str(minutes), "--width", WIDTH, "--out", str(folder / f"{dashboard}.png")]
+    subprocess.run(command, cwd=RENDERER, check=True)
 
 
 def main() -> None:
     """Traffic first, then the picture of its time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--dashboard", default="overview")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "overview.png")
+    parser.add_argument("--dashboards", nargs="+", default=["overview", "tokens-and-cost"])
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
     stopped = threading.Event()
     with (
@@ -58,7 +61,8 @@ def main() -> None:
         stopped.set()
         for thread in threads:
             thread.join()
-        draw(prometheus.url, options.dashboard, options.minutes, options.out.absolute())
+        for dashboard in options.dashboards:
+            draw(prometheus.url, dashboard, options.minutes, options.folder.absolute())
 
 
 if __name__ == "__main__":

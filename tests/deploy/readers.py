@@ -1,12 +1,13 @@
 """Who reads a family: the panels and the alerts, by what they ask for themselves or through recorded rules.
 
-``python -m tests.deploy.readers`` prints it as a table in Markdown.
+``python -m tests.deploy.readers`` prints it as the table in docs/metrics.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Final
 
 from tests.deploy.contract import FAMILIES, FAMILY_OF
 from tests.deploy.dashboards import BOARDS, targets
@@ -56,6 +57,13 @@ def readers() -> dict[str, Readers]:
     return {name: Readers(tuple(panels[name]), tuple(alerts[name])) for name in panels}
 
 
+NOT_READ: Final = {
+    "process_virtual_memory_bytes": "none: of a process's memory, what is resident counts",
+    "python_info": "none: `openai_proxy_build_info` has the version, and Twisted's",
+}
+"""Why nobody reads it."""
+
+
 def exported_name(family: str) -> str:
     """As /metrics and its readers write it: a counter with ``_total``."""
     (kind,) = (one.kind for one in FAMILIES if one.name == family)
@@ -70,8 +78,9 @@ def table() -> str:
             board: " · ".join(title for one, title in read.panels if one == board) for board in BOARDS
         }
         panels = "; ".join(f"{board}: {titles}" for board, titles in by_board.items() if titles)
+        panels = panels or NOT_READ[family]
         alerts = ", ".join(f"`{alert}`" for alert in read.alerts)
-        lines.append(f"| `{exported_name(family)}` | {panels} | {alerts} |")
+        lines.append(f"| `{exported_name(family)}` | {panels} | {alerts or 'none'} |")
     return "\n".join(lines) + "\n"
 
 

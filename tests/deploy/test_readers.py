@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.deploy.contract import FAMILIES
-from tests.deploy.promql import ALERTS, rules
+from tests.deploy.promql import ALERTS, ROOT, rules
 from tests.deploy.readers import exported_name, families, readers, table
 
 
@@ -15,6 +15,11 @@ def test_every_family_has_its_line() -> None:
     assert exported_name("http_requests") == "http_requests_total"
     assert exported_name("http_requests_in_flight") == "http_requests_in_flight"
     assert table().count("\n") == 2 + len(FAMILIES)
+
+
+def test_the_table_is_in_the_documents() -> None:
+    """docs/metrics.md says which panel and which alert reads a family; ``python -m tests.deploy.readers``."""
+    assert table() in (ROOT / "docs/metrics.md").read_text()
 
 
 def test_a_panel_and_an_alert_are_found() -> None:
