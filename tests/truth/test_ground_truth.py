@@ -148,7 +148,8 @@ def test_an_upstream_that_refuses_is_counted(tmp_path: Path) -> None:
                     Ended(
                         "openai",
                         endpoint,
-                        "gpt-4o" if body else "none",
+                        # It has never been answered for.
+                        "other" if body else "none",
                         502,
                         "upstream_connect_error",
                         len(body),
