@@ -125,6 +125,8 @@ class MockUser(User):
             self._add_stream(question, seen, include)
 
     def _none(self, question: Question) -> str | None:
+        if question.endpoint == "audio_speech":
+            return "not_in_api"
         due = question.endpoint in USAGE_DUE and question.usage is None
         return "none_in_answer" if due else None
 
