@@ -112,6 +112,7 @@ class UsageEventStripper:
             place = self._pass(data, place, parts)
         if place < len(data):
             place = self._whole(data, place, parts)
+        if place < len(data) and data[place] in _ENDS:
             # Empty lines between two events belong to neither.
             begin, place = place, _matched(_LINE_ENDS, data, place)
             parts.append(data[begin:place])
@@ -146,7 +147,8 @@ class UsageEventStripper:
             place = seen = blank.end()
             self._skip_lf = place == len(data) and data.endswith(b"\r")
         end = max(place, end)
-        parts.append(data[place:end])
+        if place < end:
+            parts.append(data[place:end])
         return end
 
     def _pass(self, data: bytes, place: int, parts: list[bytes]) -> int:
@@ -233,7 +235,7 @@ def _named_usage(data: bytes, begin: int, end: int) -> int:
 
 def _is_first(data: bytes, place: int, begin: int) -> bool:
     """Whether the line at ``begin`` is its event's first; between two events at ``place``."""
-    if data.endswith(_BLANKS, place, begin):
+    if begin == place or data.endswith(_BLANKS, place, begin):
         return True
     return begin - place <= 2 and not data[place:begin].strip(_ENDS)
 
@@ -249,8 +251,10 @@ def _first_blank(data: bytes, place: int) -> int:
 
 def _last_blank(data: bytes, place: int, has_cr: bool) -> int:
     """Where the last empty line ends; ``place`` if there is none from there on."""
-    pairs = _PAIRS if has_cr else _PAIRS[:1]
-    return max((found + 2 for pair in pairs if (found := data.rfind(pair, place)) >= 0), default=place)
+    if not has_cr:
+        found = data.rfind(b"\n\n", place)
+        return place if found < 0 else found + 2
+    return max((found + 2 for pair in _PAIRS if (found := data.rfind(pair, place)) >= 0), default=place)
 
 
 def _line_end(data: bytes, begin: int, stop: int) -> int:
