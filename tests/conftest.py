@@ -63,7 +63,8 @@ def _selectables() -> set[Any]:
 @pytest.fixture(scope="session", autouse=True)
 def ended_by_sigterm() -> None:
     """SIGTERM interrupts the run. Left to the reactor, it would stop that, and every later test would fail
-    with "illegal switch in blockon"."""
+    with "illegal switch in blockon".
+    """
     _spin()
     # After the first turn: the reactor sets its own when it starts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Dashboards with real numbers, for README.md: ``make picture`` writes docs/overview.png and tokens-and-cost.png.
+"""Dashboards with real numbers, for README.md: ``make picture`` writes the pictures in docs.
 
 A daemon in front of another one's mock provider, clients in threads, Debian's Prometheus, and
 then tools/grafana-picture. Needs prometheus, node, npm and chromium.
@@ -16,6 +16,7 @@ from tests.deploy.test_live import configuration
 from tests.deploy.traffic import driven
 from tests.support.prometheus import running
 from tools.demo import drive
+from tools.png import shrink
 
 ROOT = Path(__file__).parents[1]
 RENDERER = ROOT / "tools" / "grafana-picture"
@@ -35,6 +36,7 @@ def draw(url: str, dashboard: str, minutes: float, folder: Path) -> None:
     command = ["node", "draw.mjs", "--prometheus", url, "--dashboard", str(file), "--rate", "15s"]
     command += ["--minutes", str(minutes), "--width", WIDTH, "--out", str(folder / f"{dashboard}.png")]
     subprocess.run(command, cwd=RENDERER, check=True)
+    shrink(folder / f"{dashboard}.png")
 
 
 def main() -> None:

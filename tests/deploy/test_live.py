@@ -106,11 +106,8 @@ def asks(prometheus: Prometheus) -> Iterator[tuple[str, Ask]]:
     for board in BOARDS:
         for expression in further_expressions(board):
             yield f"{board}: {expression}", partial(fault_over_all, prometheus, expression)
-    for path in RULES.glob("*.yml"):
-        for rule in rules(path):
-            if "record" in rule:
-                yield rule["record"], partial(fault_now, prometheus, rule["record"])
-    for sample in (*SAMPLES, *alarming()):
+    recorded = [rule["record"] for path in RULES.glob("*.yml") for rule in rules(path) if "record" in rule]
+    for sample in (*SAMPLES, *recorded, *alarming()):
         yield sample, partial(fault_now, prometheus, sample)
 
 
