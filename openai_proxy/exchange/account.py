@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
-from openai_proxy.exchange.asking import generates
+from openai_proxy.observe.choice import is_usage_expected
 from openai_proxy.observe.model import NONE, OTHER, is_same_model
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import (
@@ -19,7 +19,7 @@ from openai_proxy.observe.record import (
     Generation,
     Record,
 )
-from openai_proxy.observe.usage import Usage
+from openai_proxy.observe.usage import UNTOLD, Usage, UsageMissing
 from openai_proxy.policy.cost import cost_picodollars
 from openai_proxy.wire.fields import first_of
 
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from openai_proxy.exchange.reading import Reading
 
 _log = Logger()
+
+_AFTER_SENDING: Final = frozenset(
+    {"upstream_timeout", "upstream_connection_closed", "upstream_invalid_response"}
+)
+"""Codes of our errors where an upstream had the request, or most of it, and may have worked on it."""
 
 
 def record_of(exchange: Exchange) -> Record:
@@ -68,8 +73,7 @@ def record_of(exchange: Exchange) -> Record:
 
 def _teaches(exchange: Exchange) -> bool:
     """Whether its answer says which models there are."""
-    provider, method = exchange.target.provider, exchange.request.method
-    return 200 <= exchange.status < 300 and generates(provider, method, exchange.endpoint)
+    return 200 <= exchange.status < 300 and exchange.generates
 
 
 def _learned(exchange: Exchange, outcome: Outcome) -> str:
@@ -163,20 +167,40 @@ def _error_in(exchange: Exchange) -> Error | None:
 
 def _generation_if(exchange: Exchange, keeps_pace: bool) -> Generation | None:
     """An answer that nobody foresaw must not cost the record: it is all that is known of the exchange."""
+    if not exchange.generates:
+        # Whatever else is read was generated for another request.
+        return None
     try:
         return _generation(exchange, keeps_pace)
+    except OverflowError:
+        # Numbers that no upstream means: nothing is broken here, and the log is not theirs to fill.
+        pass
     except Exception:
         _log.failure("What was read of an answer could not be counted")
+    return Generation(model=exchange.model or NONE, usage_missing=UsageMissing.UNPARSABLE)
+
+
+def _unanswered(exchange: Exchange) -> UsageMissing | None:
+    """Why there is no usage of a request that was sent and had no answer; None if none was due."""
+    if exchange.sent_at is None or exchange.answered_at is not None:
         return None
+    if not exchange.target.provider.observes or not is_usage_expected(exchange.endpoint, 200):
+        return None
+    if exchange.endpoint in UNTOLD:
+        return None
+    body = exchange.request.body
+    if body is not None and not body.is_complete:
+        # Nobody works on half a request.
+        return None
+    if exchange.error is None:
+        return UsageMissing.DISCONNECT if exchange.result is AttemptResult.ABORTED else None
+    return UsageMissing.NO_ANSWER if exchange.error.code in _AFTER_SENDING else None
 
 
 def _generation(exchange: Exchange, keeps_pace: bool) -> Generation | None:
-    """Of the answer to a POST: whatever else is read was generated for another request."""
-    if exchange.request.method != b"POST":
-        return None
     reading = exchange.reading
     if reading is None:
-        missing = exchange.usage_missing
+        missing = exchange.usage_missing or _unanswered(exchange)
         return None if missing is None else Generation(model=exchange.model or NONE, usage_missing=missing)
     usage = reading.observer.usage
     cost = None if usage is None else _cost(exchange, usage)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from openai_proxy.observe.choice import ANTHROPIC
-from openai_proxy.observe.endpoint import OTHER
 from openai_proxy.observe.usage import FORMS
 from openai_proxy.providers.provider import Provider
 from openai_proxy.wire.fields import Field
@@ -16,31 +14,17 @@ _READABLE: Final = frozenset({b"gzip", b"x-gzip", b"identity"})
 _LONGEST: Final = 256
 
 
-_GENERATING: Final = frozenset(FORMS) - {"assistants"}
 _WITH_USAGE_EVENT: Final = frozenset({"chat_completions", "completions"})
 
 
-def is_read(provider: Provider, method: bytes, endpoint: str) -> bool:
+def is_read(provider: Provider, generates: bool, endpoint: str) -> bool:
     """Whether the answer will say what it used."""
-    return method == b"POST" and provider.observes and (endpoint in FORMS or provider.dialect == ANTHROPIC)
+    return generates and provider.observes and endpoint in FORMS
 
 
-def generates(provider: Provider, method: bytes, endpoint: str) -> bool:
-    """Whether it is a model that answers, read or not; elsewhere a name may be any text that is stored."""
-    if provider.dialect == ANTHROPIC and endpoint == OTHER:
-        return method == b"POST"
-    return method == b"POST" and endpoint in _GENERATING
-
-
-def has_usage_event(provider: Provider, method: bytes, endpoint: str) -> bool:
+def has_usage_event(provider: Provider, generates: bool, endpoint: str) -> bool:
     """Whether a stream says what it used only when it is asked (``stream_options.include_usage``)."""
-    return (
-        endpoint in _WITH_USAGE_EVENT
-        and method == b"POST"
-        and provider.observes
-        and provider.includes_usage
-        and provider.dialect != ANTHROPIC
-    )
+    return generates and endpoint in _WITH_USAGE_EVENT and provider.observes and provider.includes_usage
 
 
 def narrow_encodings(fields: list[Field], plain: bool) -> None:

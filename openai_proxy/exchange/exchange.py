@@ -119,7 +119,9 @@ class Exchange:
         self.target = target
         self.path = path
         self.route = route
-        self.endpoint = endpoint_of(path.partition(b"?")[0])
+        self.endpoint, generates = endpoint_of(path.partition(b"?")[0])
+        self.generates = generates and request.method == b"POST"
+        """Whether its answer is made for it, and billed: else what it says of usage was counted before."""
         self.context = context
 
     def start(self) -> None:
@@ -157,7 +159,7 @@ class Exchange:
         else:
             asked = asked_in(held)
             self.asked_model = asked.model
-            if asked.is_stream and has_usage_event(self.target.provider, self.request.method, self.endpoint):
+            if asked.is_stream and has_usage_event(self.target.provider, self.generates, self.endpoint):
                 self._ask_for_usage(held, asked)
         self._send()
 
@@ -173,7 +175,7 @@ class Exchange:
         fields = end_to_end(request.fields, _NOT_SENT_ON)
         if request.wants_upgrade:
             fields.append((b"Upgrade", b"websocket"))
-        elif is_read(provider, request.method, self.endpoint):
+        elif is_read(provider, self.generates, self.endpoint):
             narrow_encodings(fields, self._is_asked_for_usage)
         response = self.target.client.request(
             request.method,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from openai_proxy.observe.buckets import ITL
-from openai_proxy.observe.choice import ANTHROPIC, observer_for, usage_unobserved
+from openai_proxy.observe.choice import is_message, observer_for, usage_unobserved
 from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.members import ErrorName
 from openai_proxy.observe.observer import Observer
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from openai_proxy.exchange.exchange import Exchange
 
 MARKED: Final = frozenset(
-    {"chat_completions", "completions", "responses", "images", "audio_speech", "audio_transcriptions"}
+    {
+        "chat_completions",
+        "completions",
+        "responses",
+        "messages",
+        "images",
+        "audio_speech",
+        "audio_transcriptions",
+    }
 )
 """Endpoints whose streams have a last event: one that ends without it was cut short."""
 _CONTENT: Final = NameSet(frozenset({b"content-type", b"content-encoding"}))
@@ -66,10 +74,10 @@ class Reading:
     @property
     def has_failed(self) -> bool:
         """Whether an answer that seemed well holds an error, or stopped without its last event."""
-        said = self.observer.said
-        if said.error is not None:
+        observer = self.observer
+        if observer.said.error is not None:
             return True
-        return self.is_stream and self._is_marked and not (said.ended or said.unread)
+        return self.is_stream and self._is_marked and not (observer.said.ended or observer.lost_track)
 
     def piece(self, data: bytes) -> bytes:
         """Read some bytes of the body; what of them (and of what was held back) goes on."""
@@ -115,13 +123,20 @@ class Reading:
         )
 
     def _pace(self) -> float | None:
-        """From the first token to the last, for each but the first."""
+        """From the first token to the last, for each but the first, of those that were sent."""
         observer = self.observer
-        tokens = observer.usage.output_tokens if observer.usage is not None else None
-        if not tokens or tokens < 2 or observer.token_events < 2:
+        usage = observer.usage
+        if usage is None or observer.usage_missing is not None:
+            # What is known of a part are not the tokens between the clocks.
+            return None
+        tokens = usage.output_tokens or 0
+        if not observer.has_reasoned:
+            # Made before the first that came, and never sent.
+            tokens -= usage.reasoning_tokens
+        if tokens < 2 or observer.token_events < 2:
             return None
         assert observer.last_token_at is not None and observer.first_token_at is not None
-        return (observer.last_token_at - observer.first_token_at) / (tokens - 1)
+        return max(0.0, observer.last_token_at - observer.first_token_at) / (tokens - 1)
 
 
 def reading_of(
@@ -136,7 +151,7 @@ def reading_of(
         return None, None
     content_type, encoding = _content_of(fields)
     endpoint = exchange.endpoint
-    counts = request.method == b"POST"
+    counts = exchange.generates
     if not counts and status < 400 and not _is_events(content_type):
         return None, None
     observer = observer_for(endpoint, status, content_type, encoding, provider.dialect, provider.quirks)
@@ -146,7 +161,7 @@ def reading_of(
     if is_asked_for_usage and observer.is_stream and (encoding or b"identity").lower() == b"identity":
         stripper = UsageEventStripper()
         fields[:] = [field for field in fields if field[0].lower() != b"content-length"]
-    is_marked = status < 400 and (endpoint in MARKED or provider.dialect == ANTHROPIC)
+    is_marked = status < 400 and (endpoint in MARKED or is_message(endpoint, provider.dialect))
     return Reading(observer, stripper, is_marked, exchange.context.clock.seconds), None
 
 

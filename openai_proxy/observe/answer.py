@@ -32,6 +32,7 @@ class Answer(Struct, Generic[_Usage], gc=False):
     model: _Name | None = None
     service_tier: _Name | None = None
     id: _Name | None = None
+    status: _Name | None = None
 
 
 AnyAnswer = Answer[Any]

@@ -37,6 +37,24 @@ class _Delta(Struct, gc=False):
     audio: Raw = NOTHING
 
 
+class _Function(Struct):
+    name: Any = None
+    arguments: Any = None
+    input: Any = None
+    """A custom tool's."""
+
+
+class _ToolCall(Struct):
+    function: _Function | None = None
+    custom: _Function | None = None
+
+
+class _Reasoning(Struct):
+    text: Any = None
+    summary: Any = None
+    data: Any = None
+
+
 class _Choice(Struct, gc=False):
     delta: _Delta | None = None
     text: Any = None
@@ -68,6 +86,9 @@ _large = msgspec.json.Decoder(_LargeChunk)
 _choices = msgspec.json.Decoder(list[_Choice] | None)
 _x_groq = msgspec.json.Decoder(_XGroq)
 _audio = msgspec.json.Decoder(_Audio)
+_function = msgspec.json.Decoder(_Function)
+_tool_calls = msgspec.json.Decoder(list[_ToolCall])
+_reasoning = msgspec.json.Decoder(list[_Reasoning])
 
 
 class ChatEvents:
@@ -94,6 +115,8 @@ class ChatEvents:
         said = self.said
         if self._is_first or len(chunk.usage) > _NULL_BYTES or len(chunk.error):
             self._is_first = False
+            # Some say it in each chunk, of what came so far.
+            said.partial = bool(chunk.choices)
             said.take(chunk)
         elif said.model is None and is_said(chunk.model):
             # Azure's first chunk names nothing.
@@ -102,7 +125,10 @@ class ChatEvents:
             self._x_groq(chunk.x_groq)
         if name == b"error" and said.error is None:
             said.error = error_in_body(data)
-        return _kind_of(chunk)
+        kind = _kind_of(chunk)
+        if kind and not said.reasoned:
+            said.reasoned = _has_reasoning(chunk)
+        return kind
 
     def template(self, block: bytes) -> Template | None:
         """The form of an event whose like says nothing new; None if there is none to see.
@@ -129,6 +155,8 @@ class ChatEvents:
             said.error = (None, None) if name == b"error" else said.error
             return SILENT
         self._is_first = False
+        if len(chunk.usage) > _NULL_BYTES:
+            said.partial = is_said(chunk.choices)
         said.take(chunk)
         if len(chunk.x_groq):
             self._x_groq(chunk.x_groq)
@@ -176,10 +204,41 @@ def _kind(choice: _Choice) -> int:
         return VISIBLE
     if len(delta.audio) and _is_heard(delta.audio):
         return VISIBLE
+    return TOKEN if _is_thought(delta) or _is_call(delta) else SILENT
+
+
+def _has_reasoning(chunk: _Chunk) -> bool:
+    deltas = [choice.delta for choice in chunk.choices or () if choice.delta is not None]
+    return any(_is_thought(delta) or isinstance(delta.content, list) for delta in deltas)
+
+
+def _is_thought(delta: _Delta) -> bool:
     if delta.reasoning_content or delta.reasoning:
-        return TOKEN
-    others = (delta.tool_calls, delta.reasoning_details, delta.function_call)
-    return TOKEN if any(is_said(member) for member in others) else SILENT
+        return True
+    if not is_said(delta.reasoning_details):
+        return False
+    details = decoded(_reasoning, delta.reasoning_details)
+    return details is None or any(one.text or one.summary or one.data for one in details)
+
+
+def _is_call(delta: _Delta) -> bool:
+    """Whether a tool has its name, or some of its arguments: it may be opened with neither."""
+    if is_said(delta.function_call) and _says_something(decoded(_function, delta.function_call)):
+        return True
+    if not is_said(delta.tool_calls):
+        return False
+    calls = decoded(_tool_calls, delta.tool_calls)
+    return calls is None or any(_is_named(call) for call in calls)
+
+
+def _is_named(call: _ToolCall) -> bool:
+    said = [one for one in (call.function, call.custom) if one is not None]
+    # Of a form that is not known it is thought that it says something.
+    return not said or any(_says_something(one) for one in said)
+
+
+def _says_something(function: _Function | None) -> bool:
+    return function is None or bool(function.name or function.arguments or function.input)
 
 
 def _of_parts(content: Any) -> int:

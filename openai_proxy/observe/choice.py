@@ -21,6 +21,8 @@ from openai_proxy.observe.usage import EXPECTED, FORMS, NO_QUIRKS, UNTOLD, Quirk
 ANTHROPIC: Final = "anthropic"
 _CHUNKED: Final = frozenset({"chat_completions", "completions"})
 _GZIP: Final = (b"gzip", b"x-gzip")
+_EMPTY: Final = (204, 205)
+"""Answers without content."""
 
 
 def observer_for(
@@ -33,7 +35,8 @@ def observer_for(
 ) -> Observer | None:
     """Who reads this answer; None if it says nothing that is read (see :func:`usage_unobserved`).
 
-    It is chosen by what the answer is, never by what was asked for. Only the answer to a request
+    It is chosen by what the answer is, never by what was asked for; its form by the endpoint, and
+    by the provider's dialect where the endpoint does not say. Only the answer to a request
     that costs something should be given: a GET of a stored response repeats its usage.
     """
     choice = _choice(endpoint, status, content_type, content_encoding, dialect)
@@ -56,7 +59,7 @@ def _choice(
     """
     media, is_zipped = _media_of(content_type, content_encoding)
     make = _maker(media, endpoint, status, dialect)
-    return None if make is None else (make, is_zipped, _is_usage_expected(endpoint, status, dialect))
+    return None if make is None else (make, is_zipped, is_usage_expected(endpoint, status))
 
 
 def _maker(media: _Media, endpoint: str, status: int, dialect: str) -> _Make | None:
@@ -68,7 +71,7 @@ def _maker(media: _Media, endpoint: str, status: int, dialect: str) -> _Make | N
         )
     if media is _Media.OTHER:
         return None
-    if dialect == ANTHROPIC:
+    if is_message(endpoint, dialect):
         return lambda quirks, inflate, is_usage_expected: JsonObserver(
             SaidByMessage(quirks), inflate, is_usage_expected, is_error
         )
@@ -103,18 +106,27 @@ def usage_unobserved(endpoint: str, status: int, content_encoding: bytes | None)
     """Why there is no usage of an answer that nobody reads; None if none was due."""
     if endpoint in UNTOLD and 200 <= status < 300:
         return UsageMissing.NOT_IN_API
-    if not _is_usage_expected(endpoint, status, "openai"):
+    if not is_usage_expected(endpoint, status):
         return None
     encoding = (content_encoding or b"identity").strip().lower()
     return UsageMissing.NONE_IN_ANSWER if encoding in (b"identity", *_GZIP) else UsageMissing.UNPARSABLE
 
 
-def _is_usage_expected(endpoint: str, status: int, dialect: str) -> bool:
-    return 200 <= status < 300 and (endpoint in EXPECTED or dialect == ANTHROPIC)
+def is_usage_expected(endpoint: str, status: int) -> bool:
+    """Whether such an answer to a request that generates says what it used."""
+    return endpoint in EXPECTED and 200 <= status < 300 and status not in _EMPTY
+
+
+def is_message(endpoint: str, dialect: str) -> bool:
+    """Whether its form is that of Anthropic's Messages.
+
+    Its provider has the layers of others too: these endpoints answer in their own form everywhere.
+    """
+    return endpoint == "messages" or (dialect == ANTHROPIC and endpoint not in FORMS)
 
 
 def _events(endpoint: str, dialect: str, quirks: Quirks) -> Events:
-    if dialect == ANTHROPIC:
+    if is_message(endpoint, dialect):
         return MessageEvents(quirks)
     if endpoint in _CHUNKED:
         return ChatEvents(FORMS[endpoint], quirks)

@@ -25,6 +25,8 @@ class Named(Struct):
     model: Raw = NOTHING
     service_tier: Raw = NOTHING
     id: Raw = NOTHING
+    status: Raw = NOTHING
+    """Of a response or a run."""
 
 
 class _Details(Struct):
@@ -81,8 +83,8 @@ def decoded(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
 
 
 def error_of(raw: Raw) -> ErrorName | None:
-    """The name of an ``error`` member; None if there is no error."""
-    if not is_said(raw):
+    """The name of an ``error`` member; None if there is no error, as ``false`` and 0 say too."""
+    if not is_said(raw) or (len(raw) == len(b"false") and bytes(raw) == b"false"):
         return None
     error = decoded(_error, raw)
     if error is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -87,7 +87,9 @@ class MessageEvents:
             self.said.unread = True
             return SILENT
         if event.type == "content_block_delta":
-            return _kind(event.delta)
+            kind = _kind(event.delta)
+            self.said.reasoned |= kind == TOKEN and len(cast(_Delta, event.delta).thinking) > _EMPTY_BYTES
+            return kind
         if event.type == "content_block_start":
             # The name of a tool: some are called without arguments, and then it is all there is.
             block = event.content_block
@@ -115,8 +117,10 @@ class MessageEvents:
             if message is not None:
                 said.overwrite(message.usage)
                 said.take(message)
+                said.partial = True
         elif event.type == "message_delta":
             said.overwrite(event.usage)
+            said.partial &= not len(event.usage)
         elif event.type == "message_stop":
             said.ended = True
         elif b"error" in (name, event.type.encode()):

@@ -7,7 +7,7 @@ from twisted.logger import Logger
 from openai_proxy.observe.inflate import Inflate, InflateError
 from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.members import ErrorName
-from openai_proxy.observe.said import Said
+from openai_proxy.observe.said import UNFINISHED, UNMADE, Said
 from openai_proxy.observe.usage import Usage, UsageMissing
 
 
@@ -38,6 +38,7 @@ class Observer:
         self.said = said
         self._inflate = inflate
         self._usage_expected = usage_expected
+        self._lost = False
 
     def piece(self, data: bytes, now: float) -> bool:
         """Some bytes of the body as they were received, at ``now`` seconds.
@@ -65,14 +66,16 @@ class Observer:
         self._whole = whole
         try:
             self._finish(whole)
-            self.usage = self.said.usage()
+            usage = self.said.usage()
+            self.usage = None if self._is_unfinished else usage
         except Exception:
             self._log.failure("An observer failed")
-            self.said.unread = True
+            self._lost = self.said.unread = True
         self._over = True
 
     def _stop(self) -> None:
         self._over = True
+        self._lost = True
         self.said.unread = True
         self._forget()
 
@@ -92,8 +95,13 @@ class Observer:
 
     @property
     def lost_track(self) -> bool:
-        """Whether something could not be read: what did not come may have been there."""
-        return self.said.unread
+        """Whether a part was not read at all: the end mark that did not come may have been there."""
+        return self._lost
+
+    @property
+    def has_reasoned(self) -> bool:
+        """Whether tokens of reasoning came: if not, those that usage counts were never sent."""
+        return self.said.reasoned
 
     @property
     def ended(self) -> bool:
@@ -120,11 +128,27 @@ class Observer:
 
     @property
     def usage_missing(self) -> UsageMissing | None:
-        """Why there is no usage, after the end; None if there is, or if none was due."""
-        if self.usage is not None or not self._usage_expected:
+        """Why there is no usage, or not all of it, after the end; None if there is, or if none was due."""
+        if not self._usage_expected:
             return None
+        cut = not self._whole and not self.ended
+        if self.usage is not None:
+            return UsageMissing.DISCONNECT if self.said.partial and not self.ended else None
         if self.said.unread:
             return UsageMissing.UNPARSABLE
-        if not self._whole and not self.ended:
-            return UsageMissing.DISCONNECT
+        return UsageMissing.DISCONNECT if cut else self._missing_at_end()
+
+    @property
+    def _is_unfinished(self) -> bool:
+        """Whether it is made in the background. A stream says so of its beginning."""
+        return not self.is_stream and self.said.status in UNFINISHED
+
+    def _missing_at_end(self) -> UsageMissing | None:
+        """Of an answer that is whole."""
+        has_failed = self.error is not None and not self.token_events
+        if has_failed or self.said.status in UNMADE:
+            # Nothing was made, and nothing is billed.
+            return None
+        if self._is_unfinished:
+            return UsageMissing.BACKGROUND
         return UsageMissing.STREAM_WITHOUT_USAGE if self.is_stream else UsageMissing.NONE_IN_ANSWER

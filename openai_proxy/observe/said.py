@@ -26,6 +26,12 @@ VISIBLE: Final = 2
 """One with a token of the answer itself."""
 
 
+UNFINISHED: Final = frozenset({"queued", "in_progress", "cancelling", "requires_action"})
+"""The status of a response or a run that is made in the background: its usage is not yet known."""
+UNMADE: Final = frozenset({"failed", "cancelled", "expired"})
+"""The status of one that is over and brings nothing."""
+
+
 class Said:
     """Filled by readers; of each member the last that was said counts."""
 
@@ -38,7 +44,10 @@ class Said:
         "ended",
         "error",
         "model",
+        "partial",
+        "reasoned",
         "service_tier",
+        "status",
         "unread",
     )
 
@@ -52,6 +61,12 @@ class Said:
         """Whether the answer came to the end that its form prescribes."""
         self.unread = False
         """Whether something that may have held the usage could not be read."""
+        self.partial = False
+        """Whether the usage that was said last is that of a beginning, and more is to be said."""
+        self.reasoned = False
+        """Whether an event with reasoning came."""
+        self.status: str | None = None
+        """Of a response or a run."""
         self.model: str | None = None
         self.service_tier: str | None = None
         self.answer_id: str | None = None
@@ -65,6 +80,7 @@ class Said:
         self.model = text_of(named.model) or self.model
         self.service_tier = text_of(named.service_tier) or self.service_tier
         self.answer_id = text_of(named.id) or self.answer_id
+        self.status = text_of(named.status) or self.status
         self.error = error_of(named.error) or self.error
 
     def take_answer(self, answer: AnyAnswer) -> None:
@@ -74,6 +90,7 @@ class Said:
         self.model = answer.model or self.model
         self.service_tier = answer.service_tier or self.service_tier
         self.answer_id = answer.id or self.answer_id
+        self.status = answer.status or self.status
         if len(answer.error):
             self.error = error_of(answer.error) or self.error
 

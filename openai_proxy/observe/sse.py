@@ -7,8 +7,8 @@ from typing import Final
 Event = tuple[bytes, bytes]
 """``(name, data)``; the name is empty if the stream gave none. A tuple, for there are many."""
 
-MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
-"""An image in base64 fits; what is longer is not worth its memory."""
+MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
+"""A whole response with its images in base64 fits; what is longer is not worth its memory."""
 HEAD_BYTES: Final = 256
 """What is kept of an event that is too long: enough to see its type."""
 

@@ -76,6 +76,10 @@ class StreamObserver(Observer):
                 block = data[:-2].rpartition(b"\n\n")[2] + data[-2:]
                 self._template = self._events.template(block) or self._template
 
+    @property
+    def lost_track(self) -> bool:
+        return self._lost or self._splitter.oversized > 0
+
     def _tokens(self, events: int, kind: int, now: float) -> None:
         """So many events with tokens have come; ``kind`` is the highest among them."""
         last = self.last_token_at
@@ -87,7 +91,8 @@ class StreamObserver(Observer):
         if last is None:
             self.first_token_at = now
         elif intervals is not None:
-            intervals.add(now - last)
+            # The clock may have been set back.
+            intervals.add(now - last if now > last else 0.0)
         if events > 1 and intervals is not None:
             intervals.add_zeros(events - 1)
 
@@ -100,4 +105,6 @@ class StreamObserver(Observer):
 
     def _forget(self) -> None:
         self._template = None
+        # Of an event that was too long only the beginning was seen.
+        self._lost |= self._splitter.oversized > 0
         self._splitter = SseSplitter()

@@ -23,6 +23,8 @@ _UNREAD: Final = "image_generation.partial_image image_edit.partial_image"
 
 _TYPED: Final = b'{"type":"'
 _EMPTY: Final = b'"delta":""'
+_SPACED: Final = b'"delta": "'
+_EMPTY_SPACED: Final = b'"delta": ""'
 
 _KINDS: Final = {
     **dict.fromkeys(_SEEN.encode().split(), VISIBLE),
@@ -91,7 +93,11 @@ class TypedEvents:
                 return SILENT
             kind = TOKEN
         # A quote inside a string has a backslash before it: this is the member itself.
-        return SILENT if _EMPTY in data else kind
+        if _EMPTY in data or _EMPTY_SPACED in data:
+            return SILENT
+        if kind == TOKEN and b"reasoning" in kind_name:
+            self.said.reasoned = True
+        return kind
 
     def template(self, block: bytes) -> Template | None:
         """The form of an event whose like says nothing new; None if there is none to see."""
@@ -101,7 +107,7 @@ class TypedEvents:
         kind_end = data.find(b'"', len(_TYPED))
         kind_name = data[len(_TYPED) : kind_end]
         kind = _KINDS.get(kind_name, TOKEN if kind_name.endswith(b".delta") else SILENT)
-        if not kind or kind_end < 0:
+        if not kind or kind_end < 0 or _SPACED in data:
             return None
         return HeadTemplate(block[: len(block) - 2 - len(data) + kind_end + 1], _EMPTY, kind)
 

@@ -44,10 +44,15 @@ class UsageMissing(StrEnum):
 
     STREAM_WITHOUT_USAGE = "stream_without_usage"
     DISCONNECT = "disconnect"
+    """The stream ended before it said all: the client left, or it was cut off."""
     UNPARSABLE = "unparsable"
     NONE_IN_ANSWER = "none_in_answer"
     NOT_IN_API = "not_in_api"
     """The API never says what such an answer costs."""
+    NO_ANSWER = "no_answer"
+    """The request was sent, and then nothing that could be read came back."""
+    BACKGROUND = "background"
+    """The answer came before it was made: the usage is in what a later GET brings."""
 
 
 class Quirks(Struct, frozen=True, kw_only=True):
@@ -177,8 +182,8 @@ class ResponseUsage(Struct, frozen=True):
     # The same, as transcriptions spell it.
     input_token_details: _Details | None = None
     output_token_details: _Details | None = None
-    seconds: Annotated[float, Meta(ge=0)] | None = None
-    """Of a transcription billed by its duration."""
+    seconds: Annotated[float, Meta(ge=0, le=1e7)] | None = None
+    """Of a transcription billed by its duration; more than four months of it is no number."""
 
     @property
     def into(self) -> _Details:
@@ -306,11 +311,12 @@ FORMS: Final[dict[str, Form]] = {
     "audio_transcriptions": _transcription.decode,
     "audio_speech": _speech.decode,
     "assistants": _completion.decode,
+    "messages": _message.decode,
 }
 """By endpoint: where an answer may say what it used, and how."""
 
 read_message_usage: Final = _message.decode
-"""The same for Anthropic's dialect, on all its endpoints."""
+"""The same for Anthropic's messages alone."""
 
 EXPECTED: Final = frozenset(FORMS) - {"assistants"}
 """Endpoints of which an answer without usage is an answer that is not accounted for."""

@@ -149,7 +149,8 @@ _VALUES: Final[dict[str, tuple[str, ...]]] = {
     "openai_proxy_upstream_connections state": ("active", "idle"),
     "openai_proxy_reactor_threadpool_threads state": ("working", "idle"),
     "openai_proxy_usage_missing reason": (
-        "stream_without_usage", "disconnect", "unparsable", "none_in_answer", "not_in_api",
+        "stream_without_usage", "disconnect", "unparsable", "none_in_answer", "not_in_api", "no_answer",
+        "background",
     ),
     "openai_proxy_retries reason": ("stale_connection",),
 }  # fmt: skip

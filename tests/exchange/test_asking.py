@@ -43,18 +43,19 @@ def test_no_field_is_added() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "endpoint", "read"),
+    ("generates", "endpoint", "read"),
     [
-        (b"POST", "chat_completions", True),
-        (b"POST", "embeddings", True),
-        (b"GET", "responses", False),
-        (b"POST", "files", False),
+        (True, "chat_completions", True),
+        (True, "embeddings", True),
+        (True, "messages", True),
+        (False, "responses", False),
+        (True, "audio_translations", False),
     ],
 )
-def test_what_is_read(method: bytes, endpoint: str, read: bool) -> None:
+def test_what_is_read(generates: bool, endpoint: str, read: bool) -> None:
     """Answers to a POST that costs something."""
-    assert is_read(OPENAI, method, endpoint) is read
-    assert not is_read(Provider("p", b"http://x", observes=False), method, endpoint)
+    assert is_read(OPENAI, generates, endpoint) is read
+    assert not is_read(Provider("p", b"http://x", observes=False), generates, endpoint)
 
 
 def test_the_upstream_is_asked_for_what_can_be_read() -> None:

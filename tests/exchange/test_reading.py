@@ -23,7 +23,7 @@ ASKING = b'{"stream_options":{"include_usage":true},' + STREAMED[1:]
 DONE = b"data: [DONE]\n\n"
 
 
-def chunk(delta: dict[str, Any] | None, usage: dict[str, int] | None = None) -> bytes:
+def chunk(delta: dict[str, Any] | None, usage: dict[str, Any] | None = None) -> bytes:
     choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": None}]
     content = {"id": "c", "object": "chat.completion.chunk", "model": "gpt-4o-mini-2024-07-18"}
     return b"data: " + json.dumps({**content, "choices": choices, "usage": usage}).encode() + b"\n\n"
@@ -135,6 +135,28 @@ def test_the_clocks_of_a_stream() -> None:
     assert record.overhead_seconds == 0
 
 
+@pytest.mark.parametrize(("first", "seconds"), [(WORD, 2.0), (REASONING, 0.5)])
+def test_hidden_reasoning_has_no_pace(first: bytes, seconds: float) -> None:
+    """Tokens that were never sent are not among those between the first event and the last."""
+    rig = Rig()
+    usage = {"prompt_tokens": 1, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 3}}
+    stream(rig, first, WORD, WORD, chunk(None, usage), DONE)
+    rig.agent.end(ResponseDone())
+    assert generation_of(rig).seconds_per_output_token == seconds
+
+
+def test_the_pace_of_a_part_is_not_known() -> None:
+    """Usage so far counts; it is not said which tokens it has."""
+    rig = Rig()
+    stream(rig, WORD, chunk({"content": "a"}, {"prompt_tokens": 1, "completion_tokens": 2}))
+    rig.client.leave()
+    rig.agent.end(CancelledError())
+    generation = generation_of(rig)
+    assert generation.usage is not None and generation.usage.output_tokens == 2
+    assert generation.usage_missing is UsageMissing.DISCONNECT
+    assert generation.seconds_per_output_token is None
+
+
 def test_a_slow_client_is_not_the_upstreams_pace() -> None:
     """What it did not take in time is in no interval, no attempt and no overhead."""
     rig = Rig()
@@ -178,6 +200,8 @@ def test_overhead_is_what_we_waited_for_nobody() -> None:
     ("path", "events", "error"),
     [
         (b"/v1/chat/completions", [WORD], None),
+        (b"/v1/chat/completions", [WORD, b"data: hello\n\n"], None),
+        (b"/v1/messages", [b'data: {"type":"message_start","message":{}}\n\n'], None),
         (
             b"/v1/chat/completions",
             [WORD, b'data: {"error":{"type":"a","code":"c"}}\n\n', DONE],
@@ -268,12 +292,13 @@ def test_phases_of_leaving_before_there_is_an_answer() -> None:
     rig.client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
     rig.client.leave()
     record = rig.record()
-    assert (record.phase, record.attempts) == (DisconnectPhase.BEFORE_UPSTREAM, ())
+    assert (record.phase, record.attempts, record.generation) == (DisconnectPhase.BEFORE_UPSTREAM, (), None)
     rig = Rig()
     rig.ask(STREAMED)
     rig.client.leave()
     record = rig.record()
     assert record.phase is DisconnectPhase.BEFORE_FIRST_BYTE
+    assert generation_of(rig).usage_missing is UsageMissing.DISCONNECT
     assert [attempt.result for attempt in record.attempts] == [AttemptResult.ABORTED]
 
 
@@ -295,10 +320,21 @@ def test_a_json_answer_is_counted_and_priced() -> None:
     assert generation.cost_picodollars == 5 * 20_000
 
 
-def test_a_stored_answer_is_not_counted_again() -> None:
-    """A GET gives the usage of a POST."""
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /v1/responses/r",
+        b"POST /v1/responses/r/cancel",
+        b"POST /v1/chat/completions/c",
+        b"POST /v1/threads/t/runs/r",
+        b"POST /v1/responses/input_tokens",
+        b"POST /v1/messages/count_tokens",
+    ],
+)
+def test_a_stored_answer_is_not_counted_again(line: bytes) -> None:
+    """Whatever only repeats it gives the usage of the POST that made it."""
     rig = Rig()
-    rig.client.send(b"GET /v1/responses/r HTTP/1.1\r\nHost: x\r\n\r\n")
+    rig.client.send(line + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
     rig.agent.respond(200, JSON)
     rig.agent.reader.dataReceived(b'{"usage":{"input_tokens":5,"output_tokens":5}}')
     rig.agent.end(ResponseDone())
@@ -324,6 +360,9 @@ def test_attempts_that_bring_no_answer(error: Exception, result: AttemptResult) 
     record = rig.record()
     assert [attempt.result for attempt in record.attempts] == [result]
     assert record.error is not None and record.error.source is ErrorSource.PROXY
+    was_sent = type(error) in (errors.HeadTimedOut, errors.ConnectionClosed, errors.InvalidResponse)
+    missing = None if record.generation is None else record.generation.usage_missing
+    assert missing is (UsageMissing.NO_ANSWER if was_sent else None)
     assert record.request_id.startswith(b"req_")
 
 
@@ -391,9 +430,19 @@ def test_a_price_that_fails_costs_no_record(
     stream(rig, WORD, USAGE, DONE)
     rig.agent.end(ResponseDone())
     record = rig.record()
-    assert (record.outcome, record.generation) == (Outcome.OK, None)
+    assert record.outcome is Outcome.OK
+    assert record.generation == Generation(model="gpt-4o-mini", usage_missing=UsageMissing.UNPARSABLE)
     assert len(nothing_left) == 1
     nothing_left.clear()
+
+
+def test_numbers_that_nobody_means_are_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted as unparsable, and fill no log (a failure in it would fail this test)."""
+    rig = Rig()
+    monkeypatch.setattr("openai_proxy.exchange.account.cost_picodollars", lambda *_: int(float("inf")))
+    stream(rig, WORD, USAGE, DONE)
+    rig.agent.end(ResponseDone())
+    assert generation_of(rig).usage_missing is UsageMissing.UNPARSABLE
 
 
 def test_an_answer_that_our_stop_cuts_off_is_our_doing() -> None:

@@ -28,14 +28,70 @@ from openai_proxy.observe.endpoint import ENDPOINTS, endpoint_of
         (b"//v1/chat/completions", "other"),
         (b"/v1/CHAT/completions", "other"),
         (b"/v1/wp-login.php", "other"),
+        (b"/v1/messages", "messages"),
+        (b"/v1/messages/count_tokens", "messages"),
+        (b"/v1/messages/batches/b/results", "messages"),
     ],
 )
 def test_known_paths(path: bytes, endpoint: str) -> None:
     """A path is the endpoint that its first segments name."""
-    assert endpoint_of(path) == endpoint
+    assert endpoint_of(path).name == endpoint
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "chat/completions",
+        "chat/completions/",
+        "completions",
+        "responses",
+        "responses/compact",
+        "messages",
+        "embeddings",
+        "images/generations",
+        "images/edits",
+        "images/variations",
+        "audio/speech",
+        "audio/transcriptions",
+        "audio/translations",
+        "threads/runs",
+        "threads/t/runs",
+        "threads/t/runs/r/submit_tool_outputs",
+    ],
+)
+def test_paths_that_generate(path: str) -> None:
+    """Exactly these: what is billed is made by them."""
+    assert endpoint_of(b"/v1/" + path.encode()).generates
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "chat/completions/c",
+        "responses/r",
+        "responses/r/cancel",
+        "responses/input_tokens",
+        "messages/count_tokens",
+        "messages/batches",
+        "threads",
+        "threads/t",
+        "threads/t/messages",
+        "threads/t/runs/r",
+        "threads/t/runs/r/cancel",
+        "models",
+        "moderations",
+        "files",
+        "images",
+        "audio/voices",
+        "v1/embeddings",
+    ],
+)
+def test_paths_that_repeat_or_make_nothing(path: str) -> None:
+    """A stored object says its usage again whenever it is changed or cancelled."""
+    assert not endpoint_of(b"/v1/" + path.encode()).generates
 
 
 @given(st.binary(max_size=40))
 def test_any_path_is_in_the_closed_set(path: bytes) -> None:
     """No path makes a new label value."""
-    assert endpoint_of(b"/v1/" + path) in ENDPOINTS
+    assert endpoint_of(b"/v1/" + path).name in ENDPOINTS

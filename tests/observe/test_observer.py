@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_proxy.observe import json_observer as module
+from openai_proxy.observe import sse
 from openai_proxy.observe.choice import observer_for, usage_unobserved
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.intervals import IntervalCounts
@@ -32,6 +33,7 @@ WORD = HEAD + b'{"delta":{"content":"a"}}]}\n\n'
 THOUGHT = HEAD + b'{"delta":{"reasoning_content":"a"}}]}\n\n'
 USAGE = HEAD + b'],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n'
 DONE = b"data: [DONE]\n\n"
+SO_FAR = HEAD + b'{"delta":{"content":"a"}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}\n\n'
 EXPECTED = Usage(input_tokens=7, output_tokens=3, model="gpt-4o", service_tier="default")
 
 
@@ -91,6 +93,11 @@ def test_any_split(cuts: list[int], zipped: bool) -> None:
         ([ROLE, b"data: {\n\n", DONE], True, UsageMissing.UNPARSABLE),
         ([ROLE, HEAD + b'],"usage":{"prompt_tokens":-1}}\n\n', DONE], True, UsageMissing.UNPARSABLE),
         ([ROLE, USAGE], False, None),
+        ([SO_FAR], False, UsageMissing.DISCONNECT),
+        ([SO_FAR], True, UsageMissing.DISCONNECT),
+        ([SO_FAR, DONE], False, None),
+        ([b'data: {"error":{"type":"server_error"}}\n\n', DONE], True, None),
+        ([WORD, b'data: {"error":{"type":"server_error"}}\n\n'], True, UsageMissing.STREAM_WITHOUT_USAGE),
     ],
 )
 def test_why_a_stream_has_no_usage(pieces: list[bytes], whole: bool, missing: UsageMissing | None) -> None:
@@ -197,6 +204,43 @@ def test_why_json_has_no_usage(body: bytes, whole: bool, missing: UsageMissing) 
     assert (observer.usage, observer.usage_missing) == (None, missing)
 
 
+@pytest.mark.parametrize(
+    ("body", "missing"),
+    [
+        (b'{"id":"r","status":"queued","usage":null}', UsageMissing.BACKGROUND),
+        (
+            b'{"id":"r","status":"in_progress","usage":{"input_tokens":1,"output_tokens":0}}',
+            UsageMissing.BACKGROUND,
+        ),
+        (b'{"status":"failed","error":{"code":"server_error"},"usage":null}', None),
+        (b'{"status":"cancelled","error":null,"usage":null}', None),
+        (b'{"status":"completed","usage":null}', UsageMissing.NONE_IN_ANSWER),
+        (b'{"error":{"code":"server_error"}}', None),
+    ],
+)
+def test_responses_without_usage(body: bytes, missing: UsageMissing | None) -> None:
+    """What is made in the background says its usage later; of what failed none is due."""
+    observer = observed(body, endpoint="responses", content_type=JSON)
+    assert (observer.usage, observer.usage_missing) == (None, missing)
+
+
+def test_a_run_has_its_usage_at_its_end() -> None:
+    """What an unfinished one says is said again."""
+    body = b'{"status":"%b","usage":{"prompt_tokens":7,"completion_tokens":3}}'
+    for status, counts in ((b"requires_action", False), (b"completed", True), (b"failed", True)):
+        observer = observed(body % status, endpoint="assistants", content_type=JSON)
+        assert ((observer.usage is not None), observer.usage_missing) == (counts, None)
+
+
+@pytest.mark.parametrize("value", [b"false", b"0", b'""', b"null", b"{}", b"[]"])
+def test_an_error_that_is_none(value: bytes) -> None:
+    """Some say so in each answer."""
+    usage = b'{"error":%b,"usage":{"prompt_tokens":7,"completion_tokens":3}}' % value
+    observer = observed(usage, content_type=JSON)
+    assert observer.error is None
+    assert observer.usage is not None
+
+
 def test_error_bodies() -> None:
     """Of every endpoint; no usage is missing. A 200 can be one as well."""
     body = b'{"error":{"type":"invalid_request_error","code":"model_not_found"}}'
@@ -235,8 +279,64 @@ def test_a_fault_of_the_observer(nothing_left: list[Any]) -> None:
     nothing_left.clear()
 
 
+_BEGUN = b'{"model":"claude","usage":{"input_tokens":5,"output_tokens":1}}'
+START = b'data: {"type":"message_start","message":%b}\n\n' % _BEGUN
+TEXT = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"a"}}\n\n'
+DELTA = b'data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}\n\n'
+STOP = b'data: {"type":"message_stop"}\n\n'
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+def test_the_form_is_the_endpoints(dialect: str) -> None:
+    """Messages are messages on every provider, and chat is chat."""
+    messages = observed(START, TEXT, DELTA, STOP, endpoint="messages", dialect=dialect)
+    assert messages.usage == Usage(input_tokens=5, output_tokens=9, model="claude")
+    assert (messages.ended, messages.usage_missing) == (True, None)
+    chat = observed(ROLE, WORD, USAGE, DONE, dialect=dialect)
+    assert (chat.usage, chat.ended, chat.usage_missing) == (EXPECTED, True, None)
+    assert observed(json.dumps(CHAT).encode(), content_type=JSON, dialect=dialect).usage == EXPECTED
+
+
+def test_the_beginning_of_a_message_is_not_all_of_it() -> None:
+    """What is known is counted, and that it is not all."""
+    cut = observed(START, TEXT, endpoint="messages", whole=False)
+    assert cut.usage == Usage(input_tokens=5, output_tokens=1, model="claude")
+    assert cut.usage_missing is UsageMissing.DISCONNECT
+    assert observed(START, TEXT, DELTA, endpoint="messages", whole=False).usage_missing is None
+
+
+def test_whether_reasoning_came() -> None:
+    """In each form; arguments of tools are none."""
+    call = HEAD + b'{"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}\n\n'
+    assert not observed(WORD, call).has_reasoned
+    assert observed(WORD, THOUGHT).has_reasoned
+    for kind, reasons in ((b"reasoning_text", True), (b"output_text", False), (b"mcp_call_arguments", False)):
+        event = b'data: {"type":"response.%b.delta","delta":"a"}\n\n' % kind
+        assert observed(event, endpoint="responses").has_reasoned is reasons
+    thinking = TEXT.replace(b'"text_delta","text"', b'"thinking_delta","thinking"')
+    assert observed(thinking, endpoint="messages").has_reasoned
+    assert not observed(TEXT, endpoint="messages").has_reasoned
+
+
+def test_what_may_have_hidden_the_end() -> None:
+    """An event that makes no sense does not; one too long to be read does, and a coding that breaks."""
+    assert not observed(WORD, b"data: hello\n\n").lost_track
+    assert observed(WORD, b"data: " + b"x" * (sse.MAX_EVENT_BYTES + 1) + b"\n\n").lost_track
+    assert observed(b"no gzip", encoding=b"gzip").lost_track
+
+
+def test_a_clock_that_is_set_back() -> None:
+    """No time is below 0."""
+    observer = observer_for("chat_completions", 200, SSE, None)
+    assert observer is not None
+    observer.intervals = counts = IntervalCounts((0.0, 1.0))
+    for now in (5.0, 3.0, 4.0):
+        observer.piece(WORD, now)
+    assert (counts.counts, counts.total_seconds) == ([1, 1, 0], 1.0)
+
+
 @given(
-    st.sampled_from(["chat_completions", "responses", "embeddings", "assistants", "other"]),
+    st.sampled_from(["chat_completions", "responses", "embeddings", "assistants", "messages", "other"]),
     st.sampled_from([SSE, JSON]),
     st.sampled_from([None, b"gzip"]),
     st.sampled_from(["openai", "anthropic"]),
@@ -270,6 +370,8 @@ def test_any_bytes(
         ("audio_translations", 200, JSON, None, UsageMissing.NOT_IN_API),
         ("chat_completions", 502, b"text/html", None, None),
         ("chat_completions", 500, JSON, b"zstd", None),
+        ("messages", 200, SSE, b"br", UsageMissing.UNPARSABLE),
+        ("chat_completions", 204, None, None, None),
     ],
 )
 def test_not_observed(

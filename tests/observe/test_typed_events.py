@@ -46,6 +46,7 @@ def test_kinds(type_: bytes, kind: int) -> None:
     assert events().read(type_, b'{"delta":"a"}') == kind
     assert events().read(b"", b'{"delta": "a", "type": "%b"}' % type_) == kind
     assert events().read(type_, b'{"type":"%b","delta":""}' % type_) == SILENT
+    assert events().read(type_, b'{"type": "%b", "delta": ""}' % type_) == SILENT
 
 
 @pytest.mark.parametrize(

@@ -347,7 +347,6 @@ class PlayUser(User):
             outcome="upstream_stream_error" if stream else "upstream_error",
             result="stream_error",
             error=("upstream", "server_error", "server_error"),
-            missing="stream_without_usage" if stream else "none_in_answer",
         )
 
     # Ends that are none.
@@ -393,7 +392,9 @@ class PlayUser(User):
     def _failed(self, model: str, seen: Seen, code: str) -> None:
         assert seen.whole and seen.status == 502
         assert seen.object["error"]["code"] == code
-        self._add(model, seen, result="protocol_error", error=("proxy", "server_error", code))
+        self._add(
+            model, seen, result="protocol_error", error=("proxy", "server_error", code), missing="no_answer"
+        )
 
     # Other ways than a POST of JSON.
 
@@ -490,7 +491,7 @@ class PlayUser(User):
         connection.leave(self.dice.choice(WAYS))
         await connection.end()
         self._sent = len(body)
-        self._left(model, Seen(499), phase="before_first_byte")
+        self._left(model, Seen(499), phase="before_first_byte", missing="disconnect")
 
     def _left(self, model: str, seen: Seen, **more: Any) -> None:
         self._add(model, seen, outcome="client_disconnect", result="aborted", **more)

@@ -20,7 +20,15 @@ LABELS = {
 }
 """The client's name of a model, and its label."""
 USAGE_DUE = frozenset(
-    {"chat_completions", "completions", "responses", "embeddings", "images", "audio_transcriptions"}
+    {
+        "chat_completions",
+        "completions",
+        "responses",
+        "embeddings",
+        "images",
+        "audio_transcriptions",
+        "messages",
+    }
 )
 """Endpoints whose good answers should say what they used (docs/metrics.md, shared protocol notes)."""
 MARKED = USAGE_DUE - {"embeddings"}
@@ -31,6 +39,7 @@ _TOKEN = {
     "responses": b'"type":"response.output_text.delta"',
     "audio_transcriptions": b'"type":"transcript.text.delta"',
 }
+_TOKEN["messages"] = b'"type":"text_delta"'
 _EMPTY = {"completions": b'"text":""'}
 
 
@@ -169,7 +178,7 @@ def _message(dice: Random) -> Question:
         "messages": [{"role": "user", "content": "hello " + str(dice.random())}],
     }
     # Anthropic's endpoint has no name of its own, nor is it read as Anthropic's below /mock.
-    return Question("other", "/v1/messages", "other", "", asked, streams=True)
+    return Question("messages", "/v1/messages", "other", "", asked, streams=True)
 
 
 def questions(dice: Random) -> list[Question]:

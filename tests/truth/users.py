@@ -124,6 +124,11 @@ class MockUser(User):
             question.streamed[include] = seen.events
             self._add_stream(question, seen, include)
 
+    def _lost(self, question: Question) -> str | None:
+        if question.endpoint == "audio_speech":
+            return "not_in_api"
+        return "disconnect" if question.endpoint in USAGE_DUE else None
+
     def _none(self, question: Question) -> str | None:
         if question.endpoint == "audio_speech":
             return "not_in_api"
@@ -170,6 +175,12 @@ class MockUser(User):
         return replace(ended, **more)
 
     def _add(self, question: Question, seen: Seen, **more: Any) -> None:
+        if question.endpoint == "messages" and seen.is_stream and more.get("missing") and question.usage:
+            # Its first event said what came in, and one token.
+            more |= {"usage": replace(question.usage, output=1), "missing": "disconnect"}
+        elif "error" in more and seen.status == 200 and not more.get("token_events"):
+            # Nothing was made, and nothing is due.
+            more["missing"] = None
         self.ledger.add(self._ended(question, seen, **more))
 
     def _add_stream(self, question: Question, seen: Seen, include: bool | None, **more: Any) -> None:
@@ -214,7 +225,13 @@ class MockUser(User):
         seen = await self._send(question, *self._choose(question), "x-mock-fault: reset")
         assert seen.whole and seen.status == 502
         code = "upstream_connection_closed"
-        self._add(question, seen, result="protocol_error", error=("proxy", "server_error", code))
+        self._add(
+            question,
+            seen,
+            result="protocol_error",
+            error=("proxy", "server_error", code),
+            missing="no_answer" if question.endpoint in USAGE_DUE else None,
+        )
 
     async def truncate(self, question: Question) -> None:
         """Half of the body, and an end that is none."""
@@ -241,7 +258,7 @@ class MockUser(User):
             sent=sent,
             outcome="upstream_stream_error",
             result="stream_error",
-            missing="disconnect" if question.endpoint in USAGE_DUE else None,
+            missing=self._lost(question),
             token_events=tokens,
         )
 
@@ -259,7 +276,7 @@ class MockUser(User):
             outcome="client_disconnect",
             phase="mid_stream",
             result="aborted",
-            missing="disconnect" if question.endpoint in USAGE_DUE else None,
+            missing=self._lost(question),
             token_events=token_events(question.endpoint, seen.events) if stream else 0,
         )
 
@@ -293,7 +310,7 @@ class MockUser(User):
             self._add(question, seen, usage=question.usage, missing=self._none(question))
         elif question.endpoint not in MARKED:
             self._add_stream(question, seen, include)
-        elif question.asks_for_usage:
+        elif question.asks_for_usage or question.endpoint == "messages":
             self._add_stream(question, seen, include, outcome="upstream_stream_error", result="stream_error")
         else:
             self._add_stream(
@@ -347,7 +364,12 @@ class MockUser(User):
         await connection.end()
         self._sent = len(body)
         self._add(
-            question, Seen(499), outcome="client_disconnect", phase="before_first_byte", result="aborted"
+            question,
+            Seen(499),
+            outcome="client_disconnect",
+            phase="before_first_byte",
+            result="aborted",
+            missing="disconnect" if question.endpoint in USAGE_DUE else None,
         )
 
     async def _drained(self, connection: Connection) -> None:
