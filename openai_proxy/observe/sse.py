@@ -13,7 +13,7 @@ HEAD_BYTES: Final = 256
 """What is kept of an event that is too long: enough to see its type."""
 
 _BOM: Final = b"\xef\xbb\xbf"
-_LONGEST_PREFIX: Final = len(b"\xef\xbb\xbfdata: ")
+_LONGEST_PREFIX: Final = len(b"\xef\xbb\xbfevent: ")
 
 
 class SseSplitter:

@@ -86,6 +86,7 @@ def test_too_long_events(stream: bytes, cuts: list[int]) -> None:
 
 
 @given(STREAMS)
+@example(b"\xef\xbb\xbfevent: " + b"u" * 301 + b"\ndata: {}\n\n")
 def test_byte_by_byte(stream: bytes) -> None:
     """The worst split there is."""
     assert split(stream, list(range(len(stream))), LIMIT) == reference(stream, LIMIT)
