@@ -40,6 +40,7 @@ from openai_proxy.web.exporter import Exporter
 from openai_proxy.web.relay import Relay
 from openai_proxy.web.root import ProxySite
 from openai_proxy.wire.agent import Agent
+from openai_proxy.wire.body import HeldBodies
 from openai_proxy.wire.tls import trust_root_from_file
 
 
@@ -79,6 +80,7 @@ class ProxyService(MultiService):
             reactor,
             sink,
             self.site.held_bodies,
+            HeldBodies(settings.limits.held_total_bytes),
             settings.limits,
             ModelNames(prices.known_name),
             prices,

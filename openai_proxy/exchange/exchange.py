@@ -49,6 +49,8 @@ class ExchangeContext:
     clock: IReactorTime
     sink: Sink
     held_bodies: HeldBodies
+    held_answers: HeldBodies
+    """Of JSON that is read when it is whole: a copy on the side, which goes first where room is short."""
     limits: Limits
     models: ModelNames
     prices: Prices

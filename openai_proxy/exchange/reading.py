@@ -13,6 +13,7 @@ from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.record import Generation
 from openai_proxy.observe.usage import UsageMissing
 from openai_proxy.observe.usage_event import UsageEventStripper
+from openai_proxy.wire.body import HeldBodies
 from openai_proxy.wire.fields import Field, NameSet
 
 if TYPE_CHECKING:
@@ -39,7 +40,17 @@ class Reading:
     That is all of it, but for the usage event that we asked for and the client did not.
     """
 
-    __slots__ = ("_is_marked", "_observe", "_seconds", "_stripper", "intervals", "is_stream", "observer")
+    __slots__ = (
+        "_held_bytes",
+        "_is_marked",
+        "_observe",
+        "_room",
+        "_seconds",
+        "_stripper",
+        "intervals",
+        "is_stream",
+        "observer",
+    )
 
     def __init__(
         self,
@@ -47,8 +58,11 @@ class Reading:
         stripper: UsageEventStripper | None,
         is_marked: bool,
         seconds: Callable[[], float],
+        held_answers: HeldBodies,
     ) -> None:
-        """:param is_marked: whether its stream, if it is one, has a last event."""
+        """:param is_marked: whether its stream, if it is one, has a last event.
+        :param held_answers: the room for all that is kept until it is whole.
+        """
         self.observer = observer
         self._observe = observer.piece
         self._stripper = stripper
@@ -56,6 +70,8 @@ class Reading:
         self._seconds = seconds
         self.is_stream = observer.is_stream
         """Whether it is a stream of events."""
+        self._room = None if observer.is_stream else held_answers
+        self._held_bytes = 0
         self.intervals: IntervalCounts | None = None
         if observer.is_stream:
             self.intervals = IntervalCounts(ITL)
@@ -81,6 +97,8 @@ class Reading:
 
     def piece(self, data: bytes) -> bytes:
         """Read some bytes of the body; what of them (and of what was held back) goes on."""
+        if self._room is not None:
+            self._hold(self._room, len(data))
         has_tokens_alone = self._observe(data, self._seconds())
         stripper = self._stripper
         if stripper is None or (has_tokens_alone and not stripper.inside):
@@ -90,7 +108,21 @@ class Reading:
     def end(self, whole: bool) -> bytes:
         """No more will come; what was held back goes on now."""
         self.observer.end(whole)
+        self._let_go()
         return b"" if self._stripper is None else self._stripper.end()
+
+    def _hold(self, room: HeldBodies, size: int) -> None:
+        """Keep so much more of an answer; where there is no room for it, nothing of it is read."""
+        if room.take(size):
+            self._held_bytes += size
+        else:
+            self.observer.give_up()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            room.release(self._held_bytes)
 
     def generation(
         self, asked_at: float, model: str, cost_picodollars: int | None, keeps_pace: bool
@@ -162,7 +194,8 @@ def reading_of(
         stripper = UsageEventStripper()
         fields[:] = [field for field in fields if field[0].lower() != b"content-length"]
     is_marked = status < 400 and (endpoint in MARKED or is_message(endpoint, provider.dialect))
-    return Reading(observer, stripper, is_marked, exchange.context.clock.seconds), None
+    context = exchange.context
+    return Reading(observer, stripper, is_marked, context.clock.seconds, context.held_answers), None
 
 
 def _content_of(fields: list[Field]) -> tuple[bytes | None, bytes | None]:

@@ -73,6 +73,11 @@ class Observer:
             self._lost = self.said.unread = True
         self._over = True
 
+    def give_up(self) -> None:
+        """Read no more, and forget what is held."""
+        if not self._over:
+            self._stop()
+
     def _stop(self) -> None:
         self._over = True
         self._lost = True

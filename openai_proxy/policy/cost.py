@@ -12,7 +12,8 @@ from openai_proxy.observe.usage import Usage
 
 PICO_PER_MICRO = 10**6
 
-Rate = Annotated[int, Meta(ge=0)]
+Rate = Annotated[int, Meta(ge=0, le=10**13)]
+"""At most ten million dollars per million tokens: beyond it, a slip of the pen."""
 
 
 class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):

@@ -250,7 +250,7 @@ def read_own(path: Path) -> dict[str, Section]:
     try:
         decoded = _from_toml(content) if path.suffix == ".toml" else msgspec.json.decode(content)
         tables = msgspec.convert(decoded, type=_OwnTable)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PricesError(path, [str(error)]) from None
     problems: list[str] = []
     sections = {

@@ -580,3 +580,21 @@ def test_what_never_says_its_usage_is_counted_as_missing(path: bytes) -> None:
     rig.agent.respond(200, (b"Content-Type", b"audio/mpeg"))
     rig.agent.end(ResponseDone())
     assert generation_of(rig) == Generation(model="tts-1", usage_missing=UsageMissing.NOT_IN_API)
+
+
+@pytest.mark.parametrize("megabytes", [0.5, 2])
+def test_answers_that_are_kept_to_be_read_have_a_bound(megabytes: float) -> None:
+    """One for which there is no room is passed on all the same; its usage is not known."""
+    rig = Rig()
+    body = b'{"usage":{"prompt_tokens":5,"total_tokens":5},"data":"%b"}' % (b"x" * int(megabytes * 2**20))
+    rig.ask(b"{}", b"/v1/embeddings")
+    rig.agent.respond(200, JSON)
+    for place in range(0, len(body), 2**18):
+        rig.agent.reader.dataReceived(body[place : place + 2**18])
+        assert rig.held_answers.held_bytes <= 2**20
+    assert (rig.held_answers.held_bytes > 0) == (megabytes < 1)
+    rig.agent.end(ResponseDone())
+    assert rig.body() == body
+    generation = generation_of(rig)
+    assert generation.usage_missing is (None if megabytes < 1 else UsageMissing.UNPARSABLE)
+    assert rig.held_answers.held_bytes == 0

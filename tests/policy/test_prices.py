@@ -242,3 +242,18 @@ def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     """The caller tells the operator in its own words."""
     with pytest.raises(FileNotFoundError):
         Prices.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"providers":' + b"[" * 100_000,
+        b'{"providers":{"p":{"models":[{"id":"m","price":{"input":1' + b"0" * 20 + b"}}]}}}",
+    ],
+)
+def test_what_nobody_means_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Endless nesting, and a price that would make every number of the page infinite."""
+    path = tmp_path / "prices.json"
+    path.write_bytes(content)
+    with pytest.raises(PricesError):
+        Prices.load(path)

@@ -62,7 +62,8 @@ POST = b"POST /v1/chat/completions?a=%%2F HTTP/1.1\r\nHost: proxy\r\nContent-Len
 def context(clock: Any, sink: Sink, held_bodies: HeldBodies, limits: Limits | None = None) -> ExchangeContext:
     """What all exchanges share, with the package's prices."""
     names = ModelNames(PRICES.known_name)
-    return ExchangeContext(clock, sink, held_bodies, limits or Limits(), names, PRICES)
+    held_answers = HeldBodies(1 << 20)
+    return ExchangeContext(clock, sink, held_bodies, held_answers, limits or Limits(), names, PRICES)
 
 
 class Transport:
@@ -127,6 +128,7 @@ class Rig:
 
         def handle(request: Request) -> None:
             shared = context(self.client.clock, self.sink, request.channel.site.held_bodies, limits)
+            self.held_answers = shared.held_answers
             target = Target(Provider("openai", b"http://upstream", **provider), TransparentClient(self.agent))
             Exchange(request, target, request.uri, shared, "/v1").start()
 

@@ -147,7 +147,7 @@ def _attempts() -> list[Json]:
         lines(
             Text(
                 "First byte p95 by endpoint",
-                f"From the request's first byte to the head of the answer, streamed or not ({FIRST_BYTE}).",
+                f"From the request's last byte to the head of the answer, streamed or not ({FIRST_BYTE}).",
                 "s",
             ),
             Query(quantile(0.95, FIRST_BYTE, PROVIDER, "endpoint"), "{{endpoint}}"),
