@@ -18,6 +18,8 @@ from tests.support.sockets import Truncated
 from tools.demo import ASKS, Ask, Client
 
 CLIENTS = 4
+IMAGE = {"OPENAI_PROXY_REVISION": "0123abc"}
+"""What the image sets. Without it the label is empty, which to Prometheus is none."""
 BASES = ("/v1", "/mock/v1")
 MOST_MILLISECONDS = {"x-mock-delay-ms": 200, "x-mock-chunk-ms": 2}
 JSON = "Content-Type: application/json"
@@ -142,6 +144,6 @@ def driven(folder: Path, *options: str) -> Iterator[Traffic]:
         mock = stack.enter_context(Daemon(port=tls))
         upstream = stack.enter_context(OpenAIUpstream())
         to_mock = ("--upstream", f"https://localhost:{mock.port}/mock", "--ca-file", str(trusted))
-        mocked = stack.enter_context(Daemon(*to_mock, *options))
+        mocked = stack.enter_context(Daemon(*to_mock, *options, env=IMAGE))
         scripted = stack.enter_context(Daemon("--upstream", upstream.url))
         yield Traffic(mocked, scripted, upstream)
