@@ -19,7 +19,7 @@ from openai_proxy.exchange.reading import Reading, reading_of
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.endpoint import endpoint_of
-from openai_proxy.observe.errors import error_of_refusal
+from openai_proxy.observe.errors import PROXY_TYPE, error_of_refusal
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model import OTHER, ModelNames
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_status
@@ -39,7 +39,6 @@ _NOT_SENT_ON: Final = NameSet(HOP_BY_HOP | {b"host", b"content-length", b"expect
 _RESET: Final = 205
 _RATE_LIMITED: Final = 429
 _STOPPED: Final = 503
-ERROR_TYPE: Final = "server_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,6 @@ class Exchange:
     tunnel: Tunnel | None = None
     is_stream = False
     """Whether the sink was told of one."""
-    _download: Download | None = None
     _unread: Unread | None = None
     _is_asked_for_usage = False
     _waits_for: Cancellable | None = None
@@ -209,7 +207,7 @@ class Exchange:
         reader = self._reader(fields)
         self._tell_sink(fields)
         request.begin(response.code, response.phrase, fields)
-        download = self._waits_for = self._download = Download(request, reader, self._relayed)
+        download = self._waits_for = Download(request, reader, self._relayed)
         response.deliverBody(download)
 
     def _reader(self, fields: list[Field]) -> Reading | Unread:
@@ -294,11 +292,11 @@ class Exchange:
             request.abort()
             return
         self.status = failure.status
-        self.error = Error(ErrorSource.PROXY, ERROR_TYPE, failure.code)
+        self.error = Error(ErrorSource.PROXY, PROXY_TYPE, failure.code)
         fields = [(b"Content-Type", b"application/json")]
         if failure.retry_after_seconds is not None:
             fields.append((b"Retry-After", b"%d" % failure.retry_after_seconds))
-        body = error_body(failure.message, ERROR_TYPE, failure.code)
+        body = error_body(failure.message, PROXY_TYPE, failure.code)
         request.answer(failure.status, reason_phrase(failure.status), fields, body)
 
     def _client_gone(self) -> None:

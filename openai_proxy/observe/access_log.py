@@ -142,7 +142,6 @@ def _line_of(record: Record, time: str, weight: int) -> Line:
     generation = record.generation or _NO_GENERATION
     usage = generation.usage
     counts = usage or _NO_USAGE
-    attempts = record.attempts
     error = record.error
     return Line(
         time=time,
@@ -172,9 +171,9 @@ def _line_of(record: Record, time: str, weight: int) -> Line:
         reasoning_tokens=counts.reasoning_tokens if usage else None,
         usage_missing=generation.usage_missing,
         cost_microdollars=_microdollars(generation.cost_picodollars),
-        retries=_retries(attempts),
-        attempt_results=[attempt.result for attempt in attempts],
-        connection_reused=_reused(attempts),
+        retries=_retries(record.attempts),
+        attempt_results=[attempt.result for attempt in record.attempts],
+        connection_reused=_reused(record.attempts),
         error_source=error.source if error else None,
         error_type=_known(error.type, TYPES) if error else None,
         error_code=_known(error.code, CODES) if error else None,
