@@ -104,7 +104,7 @@ class Exchange:
     tunnel: Tunnel | None = None
     is_stream = False
     """Whether the sink was told of one."""
-    _unread: Unread | None = None
+    _reader: Reading | Unread | None = None
     _is_asked_for_usage = False
     _waits_for: Cancellable | None = None
     _is_settled = False
@@ -204,18 +204,12 @@ class Exchange:
             fields.append((b"Content-Length", b"0"))
         self.status = response.code
         self.fields = fields
-        reader = self._reader(fields)
+        self.reading, self.usage_missing = reading_of(self, fields, self._is_asked_for_usage)
+        reader = self._reader = self.reading or Unread()
         self._tell_sink(fields)
         request.begin(response.code, response.phrase, fields)
         download = self._waits_for = Download(request, reader, self._relayed)
         response.deliverBody(download)
-
-    def _reader(self, fields: list[Field]) -> Reading | Unread:
-        self.reading, self.usage_missing = reading_of(self, fields, self._is_asked_for_usage)
-        if self.reading is not None:
-            return self.reading
-        self._unread = Unread()
-        return self._unread
 
     def _tell_sink(self, fields: list[Field]) -> None:
         status, provider = self.status, self.target.provider
@@ -289,6 +283,9 @@ class Exchange:
                 self.outcome = Outcome.UPSTREAM_STREAM_ERROR
                 self.result = AttemptResult.STREAM_ERROR
             request.on_gone = None
+            if self.reading is not None:
+                # What was held back, for it might have become the event to take out, came too.
+                request.send(self.reading.end(whole=False))
             request.abort()
             return
         self.status = failure.status
@@ -312,7 +309,7 @@ class Exchange:
             self.status = request.status
             self.outcome = Outcome.CLIENT_ERROR
             self.error = error_of_refusal(request.status)
-        elif request.is_whole or self._has_ended():
+        elif request.is_whole or (self._reader is not None and self._reader.has_ended):
             # It has all that it came for, and did not wait for the framing's end.
             if self.reading is not None:
                 self.reading.end(whole=request.is_whole)
@@ -325,10 +322,6 @@ class Exchange:
             self.status = self.status or CLIENT_CLOSED_REQUEST
             self.outcome = Outcome.CLIENT_DISCONNECT
         self.result = AttemptResult.ABORTED
-
-    def _has_ended(self) -> bool:
-        reader = self.reading or self._unread
-        return reader is not None and reader.has_ended
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome

@@ -118,6 +118,18 @@ def test_what_was_held_back_goes_out_at_the_end() -> None:
     assert rig.record().outcome is Outcome.UPSTREAM_STREAM_ERROR
 
 
+def test_what_was_held_back_of_a_stream_that_is_cut_goes_out_too() -> None:
+    """The client gets each byte that came, and no clean end."""
+    rig = Rig()
+    stream(rig, WORD, USAGE[:-20])
+    assert rig.body() == WORD
+    rig.agent.end(errors.Truncated("x"))
+    assert rig.body() == WORD + USAGE[:-20]
+    assert rig.client.transport.aborted
+    record = rig.record()
+    assert (record.outcome, record.sent_bytes) == (Outcome.UPSTREAM_STREAM_ERROR, len(WORD + USAGE[:-20]))
+
+
 def test_the_clocks_of_a_stream() -> None:
     """Role and pings are no tokens, reasoning is one, the first word is the first that is seen."""
     rig = Rig()

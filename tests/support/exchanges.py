@@ -120,6 +120,8 @@ class Agent:
 class Rig:
     """A client, a channel, an exchange, an agent."""
 
+    held_answers: HeldBodies
+
     def __init__(self, limits: Limits | None = None, **provider: Any) -> None:
         """``provider``: what is unusual of it."""
         self.agent = Agent()

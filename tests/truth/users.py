@@ -237,7 +237,7 @@ class MockUser(User):
         """Half of the body, and an end that is none."""
         stream, include = self._choose(question)
         if question.asks_for_usage and include is None:
-            # Half an event that may become the one with the usage is held back, and never sent.
+            # The mock cuts the stream that it was asked for in half, usage and all: not what we saw.
             include = True
         fields = ("x-mock-fault: truncate", *(("x-mock-gzip: 0",) if stream else ()))
         seen = await self._send(question, stream, include, *fields)
