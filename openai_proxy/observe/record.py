@@ -42,6 +42,34 @@ class DisconnectPhase(StrEnum):
     MID_STREAM = "mid_stream"
 
 
+class MoveKind(StrEnum):
+    """How an attempt follows on others."""
+
+    RETRY = "retry"
+    """At the same target."""
+    FALLBACK = "fallback"
+    """At another one, in its stead."""
+    HEDGE = "hedge"
+    """At another one, beside it."""
+
+
+CIRCUIT_OPEN = "circuit_open"
+"""Why the first target was passed over: its breaker was open."""
+RESTING = "rate_limited"
+"""Why it was passed over: its rate limit was used up."""
+SLOW = "slow"
+"""Why a second target was asked beside it: no token had come."""
+
+
+class Move(Struct, frozen=True, gc=False):
+    """From one target to another, or to the same one again."""
+
+    kind: MoveKind
+    from_provider: str
+    reason: str
+    """The result of the attempt before, or ``CIRCUIT_OPEN``, ``RESTING`` or ``SLOW``."""
+
+
 class Attempt(Struct, frozen=True, gc=False):
     """One request to one upstream."""
 
@@ -54,6 +82,10 @@ class Attempt(Struct, frozen=True, gc=False):
     """How its connection came about; None if there was none, or no answer."""
     failed_again: bool = False
     """Of one without an answer: whether it was sent a second time, as ``Timings.repeated`` says of others."""
+    move: Move | None = None
+    """Why it was made; None of an exchange's first, at the first of its targets."""
+    wasted_picodollars: int | None = None
+    """Of one whose answer another one's was faster than: what its input cost, as far as can be told."""
 
     @property
     def repeated(self) -> bool:
@@ -129,6 +161,11 @@ class Record(Struct, frozen=True, gc=False, kw_only=True):
     is_stream: bool = False
     """Whether ``answer_began`` was told of a stream."""
     attempts: tuple[Attempt, ...] = ()
+    """As they ended; the last one's answer is the client's."""
+    client_retry: int = 0
+    """Which retry of the client's own this is, as its SDK says (``x-stainless-retry-count``)."""
+    dropped: tuple[str, ...] = ()
+    """Members of the request that its target does not take, and was not sent."""
     error: Error | None = None
     generation: Generation | None = None
 
