@@ -11,7 +11,6 @@ from openai_proxy.observe.model import NONE, OTHER, is_same_model
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import (
     SLOW_SECONDS,
-    Attempt,
     AttemptResult,
     DisconnectPhase,
     Error,
@@ -19,11 +18,13 @@ from openai_proxy.observe.record import (
     Generation,
     Record,
 )
+from openai_proxy.observe.record import Attempt as AttemptRecord
 from openai_proxy.observe.usage import UNTOLD, Usage, UsageMissing
 from openai_proxy.policy.cost import cost_picodollars
 from openai_proxy.wire.fields import first_of
 
 if TYPE_CHECKING:
+    from openai_proxy.exchange.attempt import Attempt
     from openai_proxy.exchange.exchange import Exchange
     from openai_proxy.exchange.reading import Reading
 
@@ -37,14 +38,15 @@ _AFTER_SENDING: Final = frozenset(
 
 def record_of(exchange: Exchange) -> Record:
     """Of an exchange that has ended now."""
-    context, request = exchange.context, exchange.request
-    now = context.clock.seconds()
-    provider = exchange.target.provider
+    context, request, attempt = exchange.context, exchange.request, exchange.attempt
+    now = exchange.seconds()
+    provider = exchange.provider
     outcome = exchange.outcome or Outcome.PROXY_ERROR
     if exchange.model is None:
-        exchange.model = context.models.label(provider, exchange.asked_model)
-    elif exchange.model == OTHER:
-        exchange.model = _learned(exchange, outcome)
+        name = exchange.asked_model if attempt is None else attempt.model
+        exchange.model = context.models.label(provider, name)
+    elif exchange.model == OTHER and attempt is not None:
+        exchange.model = _learned(exchange, attempt, outcome)
     # The clock may have been set back.
     duration_seconds = max(0.0, now - request.began)
     blocked_seconds = _blocked_seconds(exchange)
@@ -61,14 +63,37 @@ def record_of(exchange: Exchange) -> Record:
         received_bytes=_received_bytes(exchange),
         sent_bytes=request.sent_bytes,
         request_id=_request_id(exchange) if is_odd or context.sink.wants_ids else b"",
-        phase=_phase(exchange) if outcome is Outcome.CLIENT_DISCONNECT else None,
-        first_byte_seconds=_first_byte_seconds(exchange),
-        overhead_seconds=_overhead_seconds(exchange, now),
+        phase=_phase(attempt) if outcome is Outcome.CLIENT_DISCONNECT else None,
+        first_byte_seconds=_first_byte_seconds(exchange, attempt),
+        overhead_seconds=_overhead_seconds(exchange, attempt, now),
         is_stream=exchange.is_stream,
-        attempts=_attempts(exchange, now, blocked_seconds),
-        error=exchange.error or _error_in(exchange),
-        generation=_generation_if(exchange, keeps_pace=blocked_seconds == 0),
+        attempts=_attempts(exchange, attempt, now, blocked_seconds),
+        client_retry=exchange.client_retry,
+        dropped=exchange.dropped,
+        error=exchange.error or _error_in(exchange, attempt),
+        generation=_generation_if(exchange, attempt, keeps_pace=blocked_seconds == 0),
     )
+
+
+def attempt_record(exchange: Exchange, attempt: Attempt, now: float, blocked_seconds: float) -> AttemptRecord:
+    """Of one that was sent, and has ended at its answer's last byte or else now."""
+    assert attempt.sent_at is not None
+    ended_at = now if attempt.received_at is None else attempt.received_at
+    result = attempt.result or result_of_status(attempt.status)
+    sent_at = max(attempt.sent_at, _asked_at(exchange))
+    seconds = max(0.0, ended_at - sent_at - blocked_seconds)
+    return AttemptRecord(
+        attempt.target.provider.name, result, seconds, attempt.timings, attempt.failed_again, attempt.move
+    )
+
+
+def result_of_status(status: int) -> AttemptResult:
+    """Of an attempt that was answered."""
+    if status < 400:
+        return AttemptResult.OK
+    if status == 429:
+        return AttemptResult.HTTP_429
+    return AttemptResult.HTTP_4XX if status < 500 else AttemptResult.HTTP_5XX
 
 
 def _teaches(exchange: Exchange) -> bool:
@@ -76,14 +101,14 @@ def _teaches(exchange: Exchange) -> bool:
     return 200 <= exchange.status < 300 and exchange.generates
 
 
-def _learned(exchange: Exchange, outcome: Outcome) -> str:
+def _learned(exchange: Exchange, attempt: Attempt, outcome: Outcome) -> str:
     """The label of a name that had none: its own, if the answer says that there is such a model."""
-    reading, name = exchange.reading, exchange.asked_model
+    reading, name = attempt.reading, attempt.model
     said = None if reading is None else reading.observer.said.model
     is_meant = outcome is Outcome.OK if said is None else is_same_model(name, said)
     if not is_meant or not _teaches(exchange) or (reading is not None and reading.error is not None):
         return OTHER
-    return exchange.context.models.answered(exchange.target.provider, name, teaches=True)
+    return exchange.context.models.answered(attempt.target.provider, name, teaches=True)
 
 
 def _blocked_seconds(exchange: Exchange) -> float:
@@ -103,15 +128,17 @@ def _received_bytes(exchange: Exchange) -> int:
 
 def _request_id(exchange: Exchange) -> bytes:
     """As the client was told."""
-    told = None if exchange.fields is None else first_of(exchange.fields, b"x-request-id")
+    attempt = exchange.attempt
+    answered = attempt is not None and attempt.answered_at is not None and exchange.error is None
+    told = first_of(attempt.fields, b"x-request-id") if attempt is not None and answered else None
     return exchange.request.request_id if told is None else told
 
 
-def _phase(exchange: Exchange) -> DisconnectPhase:
-    if exchange.answered_at is not None:
-        return DisconnectPhase.MID_STREAM
-    was_sent = exchange.sent_at is not None
-    return DisconnectPhase.BEFORE_FIRST_BYTE if was_sent else DisconnectPhase.BEFORE_UPSTREAM
+def _phase(attempt: Attempt | None) -> DisconnectPhase:
+    if attempt is None or attempt.sent_at is None:
+        return DisconnectPhase.BEFORE_UPSTREAM
+    was_answered = attempt.answered_at is not None
+    return DisconnectPhase.MID_STREAM if was_answered else DisconnectPhase.BEFORE_FIRST_BYTE
 
 
 def _asked_at(exchange: Exchange) -> float:
@@ -122,56 +149,50 @@ def _asked_at(exchange: Exchange) -> float:
     return max(exchange.ready_at, body.completed_at)
 
 
-def _first_byte_seconds(exchange: Exchange) -> float | None:
-    if exchange.answered_at is None:
+def _first_byte_seconds(exchange: Exchange, attempt: Attempt | None) -> float | None:
+    if attempt is None or attempt.answered_at is None:
         return None
-    return max(0.0, exchange.answered_at - _asked_at(exchange))
+    return max(0.0, attempt.answered_at - _asked_at(exchange))
 
 
-def _overhead_seconds(exchange: Exchange, now: float) -> float | None:
-    """Before the request was sent, and after the answer's last byte came; no waiting is in it."""
-    if exchange.sent_at is None or exchange.received_at is None:
+def _overhead_seconds(exchange: Exchange, attempt: Attempt | None, now: float) -> float | None:
+    """Before the request was first sent, and after the answer's last byte came; no waiting is in it."""
+    if attempt is None or attempt.sent_at is None or attempt.received_at is None:
         return None
+    first_sent_at = exchange.first_sent_at or attempt.sent_at
     given_at = now if exchange.given_at is None else exchange.given_at
-    return max(0.0, exchange.sent_at - exchange.ready_at + given_at - exchange.received_at)
+    return max(0.0, first_sent_at - exchange.ready_at + given_at - attempt.received_at)
 
 
-def _attempts(exchange: Exchange, now: float, blocked_seconds: float) -> tuple[Attempt, ...]:
-    if exchange.sent_at is None:
-        return ()
-    ended_at = now if exchange.received_at is None else exchange.received_at
-    result = exchange.result or _result_of_status(exchange.status)
-    sent_at = max(exchange.sent_at, _asked_at(exchange))
-    seconds = max(0.0, ended_at - sent_at - blocked_seconds)
-    return (Attempt(exchange.target.provider.name, result, seconds, exchange.timings, exchange.failed_again),)
+def _attempts(
+    exchange: Exchange, attempt: Attempt | None, now: float, blocked_seconds: float
+) -> tuple[AttemptRecord, ...]:
+    if attempt is None or attempt.sent_at is None:
+        return exchange.earlier
+    last = attempt_record(exchange, attempt, now, blocked_seconds)
+    return (*exchange.earlier, last) if exchange.earlier else (last,)
 
 
-def _result_of_status(status: int) -> AttemptResult:
-    if status < 400:
-        return AttemptResult.OK
-    if status == 429:
-        return AttemptResult.HTTP_429
-    return AttemptResult.HTTP_4XX if status < 500 else AttemptResult.HTTP_5XX
-
-
-def _error_in(exchange: Exchange) -> Error | None:
+def _error_in(exchange: Exchange, attempt: Attempt | None) -> Error | None:
     """Of an answer that tells of one, in its status or inside."""
-    reading = exchange.reading
+    if attempt is None:
+        return None
+    reading = attempt.reading
     said = None if reading is None else reading.error
     if said is not None:
         return Error(ErrorSource.UPSTREAM, *said)
-    if exchange.status >= 400 and exchange.answered_at is not None:
+    if exchange.status >= 400 and attempt.answered_at is not None:
         return Error(ErrorSource.UPSTREAM)
     return None
 
 
-def _generation_if(exchange: Exchange, keeps_pace: bool) -> Generation | None:
+def _generation_if(exchange: Exchange, attempt: Attempt | None, keeps_pace: bool) -> Generation | None:
     """An answer that nobody foresaw must not cost the record: it is all that is known of the exchange."""
-    if not exchange.generates:
+    if not exchange.generates or attempt is None:
         # Whatever else is read was generated for another request.
         return None
     try:
-        return _generation(exchange, keeps_pace)
+        return _generation(exchange, attempt, keeps_pace)
     except OverflowError:
         # Numbers that no upstream means: nothing is broken here, and the log is not theirs to fill.
         pass
@@ -180,47 +201,48 @@ def _generation_if(exchange: Exchange, keeps_pace: bool) -> Generation | None:
     return Generation(model=exchange.model or NONE, usage_missing=UsageMissing.UNPARSABLE)
 
 
-def _unanswered(exchange: Exchange) -> UsageMissing | None:
+def _unanswered(exchange: Exchange, attempt: Attempt) -> UsageMissing | None:
     """Why there is no usage of a request that was sent and had no answer; None if none was due."""
-    if exchange.sent_at is None or exchange.answered_at is not None:
+    if attempt.sent_at is None or attempt.answered_at is not None:
         return None
-    if not exchange.target.provider.observes or not is_usage_expected(exchange.endpoint, 200):
+    if not attempt.target.provider.observes or not is_usage_expected(attempt.endpoint, 200):
         return None
-    if exchange.endpoint in UNTOLD:
+    if attempt.endpoint in UNTOLD:
         return None
     body = exchange.request.body
     if body is not None and not body.is_complete:
         # Nobody works on half a request.
         return None
     if exchange.error is None:
-        return UsageMissing.DISCONNECT if exchange.result is AttemptResult.ABORTED else None
+        return UsageMissing.DISCONNECT if attempt.result is AttemptResult.ABORTED else None
     return UsageMissing.NO_ANSWER if exchange.error.code in _AFTER_SENDING else None
 
 
-def _generation(exchange: Exchange, keeps_pace: bool) -> Generation | None:
-    reading = exchange.reading
+def _generation(exchange: Exchange, attempt: Attempt, keeps_pace: bool) -> Generation | None:
+    reading = attempt.reading
     if reading is None:
-        missing = exchange.usage_missing or _unanswered(exchange)
+        missing = attempt.usage_missing or _unanswered(exchange, attempt)
         return None if missing is None else Generation(model=exchange.model or NONE, usage_missing=missing)
     usage = reading.observer.usage
-    cost = None if usage is None else _cost(exchange, usage)
-    return reading.generation(_asked_at(exchange), _answer_model(exchange, reading), cost, keeps_pace)
+    cost = None if usage is None else _cost(exchange, attempt, usage)
+    model = _answer_model(exchange, attempt, reading)
+    return reading.generation(_asked_at(exchange), model, cost, keeps_pace)
 
 
-def _answer_model(exchange: Exchange, reading: Reading) -> str:
+def _answer_model(exchange: Exchange, attempt: Attempt, reading: Reading) -> str:
     """As a label: the answer's own name, or else the one that was asked for."""
     name = reading.observer.said.model
-    if name is None or name == exchange.asked_model:
+    if name is None or name == attempt.model:
         return exchange.model or NONE
-    provider = exchange.target.provider
+    provider = attempt.target.provider
     if _teaches(exchange):
         return exchange.context.models.answered(provider, name, teaches=True)
     return exchange.context.models.label(provider, name)
 
 
-def _cost(exchange: Exchange, usage: Usage) -> int | None:
+def _cost(exchange: Exchange, attempt: Attempt, usage: Usage) -> int | None:
     """In pico-dollars; None without a price."""
     context = exchange.context
-    name, seller = usage.model or exchange.asked_model, exchange.target.provider.priced_as
-    price = context.prices.price_of(seller, name, usage.service_tier, context.clock.seconds())
+    name, seller = usage.model or attempt.model, attempt.target.provider.priced_as
+    price = context.prices.price_of(seller, name, usage.service_tier, exchange.seconds())
     return None if price is None else cost_picodollars(usage, price)

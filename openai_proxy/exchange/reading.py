@@ -11,12 +11,12 @@ from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.members import ErrorName
 from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.record import Generation
-from openai_proxy.observe.usage import UsageMissing
 from openai_proxy.observe.usage_event import UsageEventStripper
 from openai_proxy.wire.body import HeldBodies
 from openai_proxy.wire.fields import Field, NameSet
 
 if TYPE_CHECKING:
+    from openai_proxy.exchange.attempt import Attempt
     from openai_proxy.exchange.exchange import Exchange
 
 MARKED: Final = frozenset(
@@ -171,31 +171,33 @@ class Reading:
         return max(0.0, observer.last_token_at - observer.first_token_at) / (tokens - 1)
 
 
-def reading_of(
-    exchange: Exchange, fields: list[Field], is_asked_for_usage: bool
-) -> tuple[Reading | None, UsageMissing | None]:
-    """What reads the answer that has begun; or None, and why its usage will be missing, if some is due.
+def read_on(exchange: Exchange, attempt: Attempt) -> None:
+    """Put what reads the answer that has begun at the attempt; or else why its usage will be missing.
 
-    Its Content-Length is taken out of ``fields`` if the body may become shorter on its way.
+    Its Content-Length is taken out of its fields if the body may become shorter on its way.
     """
-    request, provider, status = exchange.request, exchange.target.provider, exchange.status
-    if not provider.observes or request.method == b"HEAD":
-        return None, None
+    provider, status, endpoint, fields = (
+        attempt.target.provider,
+        attempt.status,
+        attempt.endpoint,
+        attempt.fields,
+    )
+    if not provider.observes or exchange.request.method == b"HEAD":
+        return
     content_type, encoding = _content_of(fields)
-    endpoint = exchange.endpoint
     counts = exchange.generates
     if not counts and status < 400 and not _is_events(content_type):
-        return None, None
+        return
     observer = observer_for(endpoint, status, content_type, encoding, provider.dialect, provider.quirks)
     if observer is None:
-        return None, usage_unobserved(endpoint, status, encoding) if counts else None
+        attempt.usage_missing = usage_unobserved(endpoint, status, encoding) if counts else None
+        return
     stripper = None
-    if is_asked_for_usage and observer.is_stream and (encoding or b"identity").lower() == b"identity":
+    if attempt.is_asked_for_usage and observer.is_stream and (encoding or b"identity").lower() == b"identity":
         stripper = UsageEventStripper()
         fields[:] = [field for field in fields if field[0].lower() != b"content-length"]
     is_marked = status < 400 and (endpoint in MARKED or is_message(endpoint, provider.dialect))
-    context = exchange.context
-    return Reading(observer, stripper, is_marked, context.clock.seconds, context.held_answers), None
+    attempt.reading = Reading(observer, stripper, is_marked, exchange.seconds, exchange.context.held_answers)
 
 
 def _content_of(fields: list[Field]) -> tuple[bytes | None, bytes | None]:

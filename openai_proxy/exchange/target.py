@@ -1,5 +1,7 @@
 """A target: what an exchange may be sent to."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from openai_proxy.providers.provider import Provider
@@ -12,3 +14,4 @@ class Target:
 
     provider: Provider
     client: TransparentClient
+    keys: None = None

@@ -60,11 +60,15 @@ class Download:
     What one read of the upstream brought goes through the reader, and out, as one piece.
     ``ended`` is called once: with None at the end of the body, or with the Failure that cut it
     off, an ``UpstreamError`` or, behind :meth:`cancel`, ``CancelledError``.
+
+    Until it has a client its reader alone has the pieces; what the reader gives back is nobody's then.
     """
 
     __slots__ = ("_ended", "_flushed_by_transport", "_pieces", "_read", "_request", "transport")
 
-    def __init__(self, request: Request, reader: Reader, ended: Callable[[Failure | None], object]) -> None:
+    def __init__(
+        self, request: Request | None, reader: Reader, ended: Callable[[Failure | None], object]
+    ) -> None:
         self._request = request
         self._read = reader.piece
         self._ended: Callable[[Failure | None], object] | None = ended
@@ -73,12 +77,27 @@ class Download:
         self.transport: Any = None
 
     def makeConnection(self, transport: Any) -> None:
-        self.transport = self._request.producer = transport
+        self.transport = transport
         self._flushed_by_transport = getattr(transport, "flushes_reader", False)
+        if self._request is not None:
+            self._attach(self._request, transport)
+
+    def _attach(self, request: Request, transport: Any) -> None:
+        request.producer = transport
         if not self._flushed_by_transport:
-            self._request.flush()
-        if self._request.channel.watch.write_blocked:
+            request.flush()
+        if request.channel.watch.write_blocked:
             transport.pauseProducing()
+
+    def give_to(self, request: Request, reader: Reader) -> None:
+        """This client has what comes from now on, by this reader; the head of its answer was begun.
+
+        What the former reader is about to give back, if it calls this, is the client's too.
+        """
+        self._request = request
+        self._read = reader.piece
+        if self.transport is not None:
+            self._attach(request, self.transport)
 
     def connectionMade(self) -> None:
         """Nothing: ``makeConnection`` did it all."""
@@ -91,14 +110,17 @@ class Download:
     def flush(self) -> None:
         """All that one read of the upstream brought was given: now it goes out, in one write."""
         self._give()
-        self._request.flush()
+        if self._request is not None:
+            self._request.flush()
 
     def _give(self) -> None:
         pieces = self._pieces
         if pieces:
             data = b"".join(pieces)
             pieces.clear()
-            self._request.send(self._read(data))
+            out = self._read(data)
+            if self._request is not None:
+                self._request.send(out)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.transport = None
@@ -113,7 +135,8 @@ class Download:
         self._end(Failure(CancelledError()))
 
     def _end(self, failure: Failure | None) -> None:
-        self._request.producer = None
+        if self._request is not None:
+            self._request.producer = None
         ended, self._ended = self._ended, None
         if ended is not None:
             ended(failure)
