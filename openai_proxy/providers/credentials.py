@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from openai_proxy.config.provider import CREDENTIAL_FIELDS, Credential
 from openai_proxy.config.secret import Secret
-from openai_proxy.wire.fields import Field
+from openai_proxy.wire.fields import Field, NameSet
 
 _AUTHORIZATION: Final = b"authorization"
 _BEARER: Final = b"bearer "
 _KEY_FIELDS: Final = frozenset(name.encode() for name in CREDENTIAL_FIELDS)
 _KEY_PARAMETERS: Final = frozenset({b"key", b"api_key", b"api-key"})
 _SUBPROTOCOLS: Final = b"sec-websocket-protocol"
+_HOLDS_KEY: Final = NameSet(_KEY_FIELDS | {_SUBPROTOCOLS})
 _KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
 """What browsers, whose WebSockets have no header fields, put before their key."""
 _VISIBLE: Final = re.compile(rb"[\x21-\x7e]+")
@@ -31,18 +33,29 @@ def without_keys(
 
     :param also: in lower case, more fields and parameters that have a key.
     """
-    dropped = _KEY_FIELDS | also
-    kept = [_tidy(field) for field in fields if field[0].lower() not in dropped]
-    return [field for field in kept if field is not None], _without_parameters(target, also)
+    may_hold_key = _may_hold_key(also)
+    kept: list[Field] = []
+    for field in fields:
+        if not may_hold_key[field[0]]:
+            kept.append(field)
+        elif field[0].lower() == _SUBPROTOCOLS:
+            kept += _tidy(field)
+    return kept, _without_parameters(target, also)
 
 
 def with_key(
-    fields: Sequence[Field], target: bytes, credential: Credential, secret: Secret | None
+    fields: Sequence[Field],
+    target: bytes,
+    credential: Credential,
+    secret: Secret | None,
+    also: frozenset[bytes] = frozenset(),
 ) -> Credentialled:
     """The request with the configured key in the place of any of its client's.
 
     Without a configured one the client's own goes on, in the provider's form and no other. A request
     whose one key is in its place, or that has none in a form that can be changed, stays as it came.
+
+    :param also: as for :func:`without_keys`; the credential's own name is one of them anyway.
     """
     name = credential.name.encode("latin-1")
     if secret is not None:
@@ -53,7 +66,7 @@ def with_key(
         if not keys or [place for place, _ in keys] == [wanted]:
             return list(fields), target
         key = dict(reversed(keys)).get(wanted, keys[0][1])
-    kept, target = without_keys(fields, target, frozenset({name.lower()}))
+    kept, target = without_keys(fields, target, also | {name.lower()})
     value = credential.prefix.encode("latin-1") + key
     if credential.place == "query":
         between = b"&" if b"?" in target else b"?"
@@ -69,8 +82,11 @@ def client_keys(fields: Sequence[Field], target: bytes) -> Iterator[tuple[bytes,
     whose escapes would end a field.
     """
     for name, value in fields:
-        lower = name.lower()
-        yield from ((lower, key) for key in _keys_in(lower, value))
+        if _HOLDS_KEY[name]:
+            lower = name.lower()
+            yield from ((lower, key) for key in _keys_in(lower, value))
+    if b"?" not in target:
+        return
     for parameter in target.partition(b"?")[2].split(b"&"):
         name = _name_of(parameter)
         key = unquote_to_bytes(parameter.partition(b"=")[2])
@@ -84,11 +100,13 @@ def _keys_in(name: bytes, value: bytes) -> list[bytes]:
     if name == _SUBPROTOCOLS:
         subprotocols = [one for one in _listed(value) if one.startswith(_KEY_SUBPROTOCOL)]
         return [one.removeprefix(_KEY_SUBPROTOCOL) for one in subprotocols]
-    return [value] if name in _KEY_FIELDS else []
+    return [value]
 
 
 def _without_parameters(target: bytes, also: frozenset[bytes]) -> bytes:
     path, mark, query = target.partition(b"?")
+    if not mark:
+        return target
     parameters = query.split(b"&")
     kept = [one for one in parameters if _name_of(one) not in _KEY_PARAMETERS | also]
     if len(kept) == len(parameters):
@@ -105,10 +123,15 @@ def _listed(value: bytes) -> list[bytes]:
     return [one.strip() for one in value.split(b",")]
 
 
-def _tidy(field: Field) -> Field | None:
-    """Without the subprotocols that are keys; None if nothing is left."""
+def _tidy(field: Field) -> list[Field]:
+    """Without the subprotocols that are keys; nothing if none is left."""
     name, value = field
-    if name.lower() != _SUBPROTOCOLS or _KEY_SUBPROTOCOL not in value:
-        return field
+    if _KEY_SUBPROTOCOL not in value:
+        return [field]
     kept = [one for one in _listed(value) if not one.startswith(_KEY_SUBPROTOCOL)]
-    return (name, b", ".join(kept)) if kept else None
+    return [(name, b", ".join(kept))] if kept else []
+
+
+@lru_cache(maxsize=256)
+def _may_hold_key(also: frozenset[bytes]) -> NameSet:
+    return NameSet(_KEY_FIELDS | also | {_SUBPROTOCOLS})
