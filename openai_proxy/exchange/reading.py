@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from openai_proxy.observe.buckets import ITL
 from openai_proxy.observe.choice import is_message, observer_for, usage_unobserved
@@ -13,6 +13,7 @@ from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.record import Generation
 from openai_proxy.observe.usage_event import UsageEventStripper
 from openai_proxy.wire.body import HeldBodies
+from openai_proxy.wire.errors import UpstreamError
 from openai_proxy.wire.fields import Field, NameSet
 
 if TYPE_CHECKING:
@@ -34,6 +35,38 @@ MARKED: Final = frozenset(
 _CONTENT: Final = NameSet(frozenset({b"content-type", b"content-encoding"}))
 
 
+class Converter(Protocol):
+    """Makes an answer of another form out of an upstream's."""
+
+    failed: bool
+    """Whether it cannot be made of what came; the client was told so."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What is to be sent of ``data``, and of what came before."""
+
+    def end(self, whole: bool) -> bytes:
+        """What is to be sent when nothing more comes."""
+
+
+class Converting:
+    """Only converts: for answers that nobody reads."""
+
+    __slots__ = ("_converter",)
+
+    has_ended = False
+
+    def __init__(self, converter: Converter) -> None:
+        self._converter = converter
+
+    def piece(self, data: bytes) -> bytes:
+        """See :class:`~openai_proxy.relay.download.Reader`."""
+        return self._converter.feed(data)
+
+    def end(self, whole: bool) -> bytes:
+        """No more will come."""
+        return self._converter.end(whole)
+
+
 class Reading:
     """Takes each piece of the body, and gives what the client is to have of it.
 
@@ -41,12 +74,15 @@ class Reading:
     """
 
     __slots__ = (
+        "_converter",
+        "_has_failed",
         "_held_bytes",
         "_is_marked",
         "_observe",
         "_room",
         "_seconds",
         "_stripper",
+        "broken",
         "intervals",
         "is_stream",
         "observer",
@@ -59,19 +95,26 @@ class Reading:
         is_marked: bool,
         seconds: Callable[[], float],
         held_answers: HeldBodies,
+        converter: Converter | None = None,
     ) -> None:
         """:param is_marked: whether its stream, if it is one, has a last event.
+        :param converter: makes of what the upstream said what the client is to have.
         :param held_answers: the room for all that is kept until it is whole.
         """
         self.observer = observer
         self._observe = observer.piece
         self._stripper = stripper
+        self._converter = converter
         self._is_marked = is_marked
         self._seconds = seconds
         self.is_stream = observer.is_stream
         """Whether it is a stream of events."""
         self._room = None if observer.is_stream else held_answers
         self._held_bytes = 0
+        self._has_failed = False
+        """Whether what was made of it is an error."""
+        self.broken: UpstreamError | None = None
+        """Why nothing could be made of it for the client."""
         self.intervals: IntervalCounts | None = None
         if observer.is_stream:
             self.intervals = IntervalCounts(ITL)
@@ -83,6 +126,11 @@ class Reading:
         return self.is_stream and self.observer.said.ended
 
     @property
+    def has_tokens(self) -> bool:
+        """Whether a token of any kind has come, in a stream."""
+        return self.observer.token_events > 0
+
+    @property
     def error(self) -> ErrorName | None:
         """What went wrong, in the provider's words."""
         return self.observer.said.error
@@ -91,7 +139,7 @@ class Reading:
     def has_failed(self) -> bool:
         """Whether an answer that seemed well holds an error, or stopped without its last event."""
         observer = self.observer
-        if observer.said.error is not None:
+        if observer.said.error is not None or self._has_failed or self.broken is not None:
             return True
         return self.is_stream and self._is_marked and not (observer.said.ended or observer.lost_track)
 
@@ -101,15 +149,30 @@ class Reading:
             self._hold(self._room, len(data))
         has_tokens_alone = self._observe(data, self._seconds())
         stripper = self._stripper
-        if stripper is None or (has_tokens_alone and not stripper.inside):
-            return data
-        return stripper.feed(data)
+        if stripper is not None and not (has_tokens_alone and not stripper.inside):
+            data = stripper.feed(data)
+        return data if self._converter is None else self._converted(self._converter, data)
+
+    def _converted(self, converter: Converter, data: bytes, is_end: bool = False, whole: bool = True) -> bytes:
+        try:
+            out = converter.feed(data)
+            return out + converter.end(whole) if is_end else out
+        except UpstreamError as error:
+            self.broken = error
+            self._converter = None
+            return b""
 
     def end(self, whole: bool) -> bytes:
         """No more will come; what was held back goes on now."""
         self.observer.end(whole)
         self._let_go()
-        return b"" if self._stripper is None else self._stripper.end()
+        rest = b"" if self._stripper is None else self._stripper.end()
+        converter, self._converter = self._converter, None
+        if converter is None:
+            return rest
+        out = self._converted(converter, rest, is_end=True, whole=whole)
+        self._has_failed = converter.failed
+        return out
 
     def _hold(self, room: HeldBodies, size: int) -> None:
         """Keep so much more of an answer; where there is no room for it, nothing of it is read."""
@@ -171,10 +234,12 @@ class Reading:
         return max(0.0, observer.last_token_at - observer.first_token_at) / (tokens - 1)
 
 
-def read_on(exchange: Exchange, attempt: Attempt) -> None:
+def read_on(exchange: Exchange, attempt: Attempt, converter: Converter | None = None) -> None:
     """Put what reads the answer that has begun at the attempt; or else why its usage will be missing.
 
     Its Content-Length is taken out of its fields if the body may become shorter on its way.
+
+    :param converter: what the answer has to go through; what is not read goes nowhere.
     """
     provider, status, endpoint, fields = (
         attempt.target.provider,

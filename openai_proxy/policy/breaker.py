@@ -93,6 +93,10 @@ class Breaker:
             return now < self._opens_at
         return self.state is State.HALF_OPEN and self._trials >= self._settings.trial_attempts
 
+    def closed_seconds(self, now: float) -> float:
+        """How long it lets nothing through for its failures; 0 where it does, or trials are on their way."""
+        return max(0.0, self._opens_at - now) if self.state is State.OPEN else 0.0
+
     def begin(self, now: float) -> Pass | None:
         """Leave for an attempt; None: none may begin. Each pass must come back, once, to ``end``."""
         if self.rest_seconds(now) > 0 or self.is_open(now):

@@ -1,0 +1,68 @@
+"""What all exchanges of the unified way share: targets, and the policies that choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from openai_proxy.config.routing import Breaker as BreakerSettings
+from openai_proxy.config.routing import Hedge, Retry, Route
+from openai_proxy.exchange.target import Target
+from openai_proxy.policy.breaker import Breaker, State
+from openai_proxy.policy.hedging import Hedging
+from openai_proxy.policy.retry import RetryPolicy
+from openai_proxy.policy.retry_budget import RetryBudget
+from openai_proxy.policy.routing import Candidate, Random, Router
+from openai_proxy.policy.stickiness import Stickiness
+
+CircuitChanged = Callable[[str, str, str], None]
+"""Told the provider, the configured model (empty: any) and the new state."""
+
+
+class Gateway:
+    """One daemon's; made once of its configuration."""
+
+    def __init__(
+        self,
+        targets: Mapping[str, Target],
+        routes: Mapping[str, Route],
+        default_provider: str,
+        retry: Retry,
+        breaker: BreakerSettings,
+        hedge: Hedge,
+        random: Random,
+        circuit_changed: CircuitChanged,
+    ) -> None:
+        """:param targets: by their providers' names."""
+        self.targets = targets
+        self.routes = routes
+        self.default = targets[default_provider]
+        self.random = random
+        only_one = len(targets) == 1
+        self.router = Router(targets.keys(), routes, default_provider, default_has_slashes=only_one)
+        self.budget = RetryBudget(retry)
+        self.retry = RetryPolicy(retry, self.budget, random)
+        self.hedging = Hedging(hedge)
+        self.hedges = hedge.enabled
+        self.stickiness = Stickiness()
+        self.breakers: dict[tuple[str, str], Breaker] = {}
+        """By provider, and the model's name where it is the configuration's (else empty)."""
+        self._breaker_settings = breaker
+        self._circuit_changed = circuit_changed
+        for name in targets:
+            self.breaker_of(Candidate(name, ""))
+        for name, route in routes.items():
+            for target in route.targets:
+                model = target.model or name
+                self.breaker_of(Candidate(target.provider, model, model))
+
+    def breaker_of(self, candidate: Candidate) -> Breaker:
+        """A target's; there are no more than the configuration has targets."""
+        key = (candidate.provider, candidate.configured_model)
+        breaker = self.breakers.get(key)
+        if breaker is None:
+            breaker = self.breakers[key] = Breaker(self._breaker_settings, partial(self._changed, *key))
+        return breaker
+
+    def _changed(self, provider: str, model: str, _: State, state: State) -> None:
+        self._circuit_changed(provider, model, state.value)

@@ -1,0 +1,107 @@
+"""What a request of the unified way asks for: its model, its provider, the objects that it goes on from."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote, unquote, unquote_to_bytes
+
+from openai_proxy.observe.asked import Asked, asked_in
+from openai_proxy.observe.model import OTHER
+from openai_proxy.observe.multipart_model import boundary_in, model_in_form
+from openai_proxy.policy.stickiness import ids_in_path, ids_in_request
+from openai_proxy.providers.addressing import PROVIDER_FIELD, PROVIDER_PARAMETER
+from openai_proxy.wire.fields import first_of
+from openai_proxy.wire.request import Request
+
+_MODELS: Final = b"/v1/models/"
+_RETRY_COUNT: Final = b"x-stainless-retry-count"
+_ANTHROPIC_VERSION: Final = b"anthropic-version"
+_LONGEST_PROVIDER: Final = 64
+_MOST_RETRIES: Final = 99
+
+
+class Question:
+    """Of one request; the body comes later, and may never."""
+
+    def __init__(self, request: Request) -> None:
+        self.path, _, self.query = request.uri.partition(b"?")
+        self.boundary: bytes | None = None
+        """Of a form; None: it is none."""
+        if request.body is not None and request.method == b"POST" and not request.is_readable:
+            content_type = first_of(request.fields, b"content-type")
+            self.boundary = None if content_type is None else boundary_in(content_type)
+        self.asked = Asked()
+        self.body: bytes | None = None
+        """The whole of it, where that is held."""
+        self.provider = self._provider(request)
+        """The one that the client names beside the model; empty if none."""
+        self.model = self._model_in_target()
+        """The client's own text; empty if it names none."""
+        self.ids = ids_in_path(self.path)
+        """Of objects that the request is about."""
+
+    def read(self, body: bytes | None, beginning: bytes) -> None:
+        """The body is here; None: it is too long, and ``beginning`` is all that is known of it."""
+        self.body = body
+        if self.boundary is not None:
+            self.model = model_in_form(beginning if body is None else body, self.boundary)
+        elif body is not None:
+            self.asked = asked_in(body)
+            self.model = self.asked.model
+            self.ids += ids_in_request(body)
+        else:
+            self.model = OTHER
+
+    def target_for(self, model: str) -> bytes:
+        """The request target, where it names the model itself: with another name in its place."""
+        if not model or model == self.model or self.body is not None or self.boundary is not None:
+            return self._target(self.path, self.query)
+        if self.path.startswith(_MODELS):
+            return self._target(_MODELS + quote(model, safe="").encode("ascii"), self.query)
+        renamed = b"model=" + quote(model, safe="").encode("ascii")
+        parameters = [
+            renamed if _name_of(one) == b"model" else one for one in self.query.split(b"&") if self.query
+        ]
+        return self._target(self.path, b"&".join(parameters))
+
+    @staticmethod
+    def _target(path: bytes, query: bytes) -> bytes:
+        return b"%b?%b" % (path, query) if query else path
+
+    def _provider(self, request: Request) -> str:
+        named = first_of(request.fields, PROVIDER_FIELD)
+        if named is None:
+            named = _parameter(self.query, PROVIDER_PARAMETER)
+        return named.decode("latin-1")[:_LONGEST_PROVIDER]
+
+    def _model_in_target(self) -> str:
+        if self.path.startswith(_MODELS):
+            return unquote(self.path[len(_MODELS) :].decode("latin-1"))
+        return _parameter(self.query, b"model").decode("utf-8", "replace") if self.query else ""
+
+
+def speaks_anthropic(request: Request) -> bool:
+    """Whether the client's dialect is Anthropic's: by the path, or by the field that its SDKs send."""
+    path = request.path
+    return (
+        path == b"/v1/messages"
+        or path.startswith(b"/v1/messages/")
+        or (first_of(request.fields, _ANTHROPIC_VERSION) is not None)
+    )
+
+
+def client_retry(request: Request) -> int:
+    """Which of its own retries a client says that this is; 0 if it says nothing."""
+    said = first_of(request.fields, _RETRY_COUNT)
+    return min(int(said), _MOST_RETRIES) if said is not None and said.isdigit() and len(said) <= 4 else 0
+
+
+def _parameter(query: bytes, name: bytes) -> bytes:
+    for one in query.split(b"&"):
+        if _name_of(one) == name:
+            return unquote_to_bytes(one.partition(b"=")[2].replace(b"+", b" "))
+    return b""
+
+
+def _name_of(parameter: bytes) -> bytes:
+    return unquote_to_bytes(parameter.partition(b"=")[0])

@@ -1,0 +1,179 @@
+"""One attempt of the unified way: the request made fit for its target, the answer for its client."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from twisted.web.iweb import IBodyProducer
+
+from openai_proxy.config.secret import Secret
+from openai_proxy.exchange.asking import has_usage_event, is_read, narrow_encodings
+from openai_proxy.exchange.attempt import Attempt, Sent
+from openai_proxy.exchange.opening import Opening
+from openai_proxy.exchange.payload import Payload
+from openai_proxy.exchange.reading import Converter, Converting, read_on
+from openai_proxy.observe.include_usage import splice_include_usage
+from openai_proxy.observe.model_member import splice_model
+from openai_proxy.observe.multipart_model import splice_form_model
+from openai_proxy.policy.stickiness import names_objects
+from openai_proxy.providers.stream_fixes import StreamFixes
+from openai_proxy.providers.translate.translation import Translation, translation_for
+from openai_proxy.providers.translate.untranslatable import Untranslatable
+from openai_proxy.relay.download import Reader
+from openai_proxy.wire.fields import Field, first_of
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.web.iweb import IResponse
+
+    from openai_proxy.exchange.course import Leg
+    from openai_proxy.exchange.question import Question
+    from openai_proxy.exchange.routed import RoutedExchange
+    from openai_proxy.exchange.target import Target
+
+_CHAT = "chat_completions"
+
+
+class RoutedAttempt(Attempt):
+    """See :class:`~openai_proxy.exchange.attempt.Attempt`."""
+
+    owner: RoutedExchange
+    opening: Opening | None = None
+    """Holds the answer's beginning, until it is the client's."""
+    timer: IDelayedCall | None = None
+    """Ends it, if its answer has not begun by then."""
+    converting: Converting | None = None
+    """Of an answer that is translated and not read."""
+    dropped: tuple[str, ...] = ()
+    error_status = 0
+    """Of a 2xx answer that says that it is an error: the status that it should have had."""
+
+    def __init__(self, owner: RoutedExchange, target: Target, leg: Leg, question: Question) -> None:
+        super().__init__(owner, target, owner.endpoint)
+        self.leg = leg
+        self.move = leg.move
+        self.model = leg.candidate.model or question.model
+        self.question = question
+        self.translation = self._translation()
+        if self.translation is not None:
+            self.endpoint = self.translation.endpoint
+
+    # The request.
+
+    def _translation(self) -> Translation | None:
+        """Raises :class:`Untranslatable`."""
+        question, target = self.question, self.target
+        dialect = self.owner.client_dialect
+        kind = translation_for(dialect, target.provider.dialect, self.owner.request.method, question.path)
+        if kind is None:
+            return None
+        if question.body is None:
+            raise Untranslatable("The request's body is too long, or no JSON, and has to be translated.")
+        return kind.request(question.body, self.model, target.translation)
+
+    def made(self, fields: list[Field], key: Secret | None) -> Sent:
+        """The request as its target is to have it. Raises :class:`UnaddressableModel`."""
+        question, target, provider = self.question, self.target, self.target.provider
+        path = question.target_for(self.model)
+        body = self._body()
+        if self.translation is None:
+            if names_objects(self.owner.request.method, question.path):
+                # What it made is looked for in it.
+                narrow_encodings(fields, plain=True)
+            elif is_read(provider, self.owner.generates, self.endpoint):
+                narrow_encodings(fields, self.is_asked_for_usage)
+        else:
+            path = self.translation.path + path[len(question.path) :]
+        assert target.addressing is not None
+        fields, url = target.addressing.unified(fields, path, self.model, key)
+        if self.translation is not None:
+            fields = self.translation.request_fields(fields)
+        return url, fields, body
+
+    def _body(self) -> IBodyProducer | None:
+        question, request, target = self.question, self.owner.request, self.target
+        if question.body is None:
+            return request.body
+        if self.translation is not None:
+            body = self.translation.body
+            self.dropped = self.translation.dropped
+        elif question.boundary is not None:
+            renamed = None
+            if self.model != question.model:
+                renamed = splice_form_model(question.body, question.boundary, self.model)
+            body = renamed or question.body
+        else:
+            body = self._spliced(question.body)
+        if target.rules is not None and question.boundary is None:
+            body, names = target.rules.applied(body)
+            self.dropped += names
+        return request.body if body is question.body else Payload(body)
+
+    def _spliced(self, body: bytes) -> bytes:
+        question, owner = self.question, self.owner
+        if self.model != question.model:
+            body = splice_model(body, self.model) or body
+        if question.asked.is_stream and has_usage_event(self.target.provider, owner.generates, self.endpoint):
+            # The splices before have moved what it looks at, and changed none of it.
+            asking = splice_include_usage(body, question.asked)
+            if asking is not None:
+                self.is_asked_for_usage = True
+                return asking
+        return body
+
+    # The answer.
+
+    def read(self) -> None:
+        """Make what reads and changes the answer, whose head has come."""
+        read_on(self.owner, self, converter := self._converter())
+        if self.reading is None and converter is not None:
+            self.converting = Converting(converter)
+
+    def _converter(self) -> Converter | None:
+        content_type = first_of(self.fields, b"content-type") or b""
+        is_stream = content_type[:17].lower() == b"text/event-stream"
+        if self.translation is not None:
+            return self.translation.body_converter(self.status, is_stream, time.time())
+        fixes = self.target.fixes
+        if fixes is None or self.status >= 400 or self.endpoint != _CHAT or not self.owner.generates:
+            return None
+        if first_of(self.fields, b"content-encoding") is not None:
+            return None
+        return StreamFixes(fixes) if is_stream else None
+
+    @property
+    def reader(self) -> Reader | None:
+        """What the answer goes through on its way to the client."""
+        return self.reading or self.converting
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its beginning has to be looked at: it is a stream of events or JSON, and may be an error."""
+        return self.reading is not None and self.status < 300
+
+    def open(self, response: IResponse, waits_for_token: bool) -> None:
+        """Ask for the body, and hold its beginning back."""
+        assert self.reading is not None
+        self.opening = Opening(self.reading, waits_for_token, self.translation is not None, self)
+        self.download(response, self.opening, None)
+
+    def opened(self) -> None:
+        """See :class:`~openai_proxy.exchange.opening.Opened`."""
+        self.owner.opened(self)
+
+    def refused(self) -> None:
+        """See :class:`~openai_proxy.exchange.opening.Opened`."""
+        self.owner.refused(self)
+
+    def given_fields(self) -> list[Field]:
+        """Those of the answer, for the client."""
+        if self.translation is None:
+            return self.fields
+        return self.translation.answer_fields(self.status, self.fields, time.time())
+
+    def stop_timer(self) -> None:
+        """Its answer has begun, or it has ended."""
+        timer, self.timer = self.timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
