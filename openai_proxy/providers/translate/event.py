@@ -1,4 +1,4 @@
-"""Events of a stream, decoded and written."""
+"""JSON of others, decoded with indulgence, and the events of a stream, written."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CUT: Final = "The upstream's stream ended before its answer was whole."
 UNREADABLE_EVENT: Final = "The upstream sent an event that cannot be read."
 
 
-def decoded_event(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
-    """One event; None if it cannot be read.
+def decoded_text(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
+    """One JSON text; None if it cannot be read.
 
-    Some servers cut an emoji in two, and each half is an escape that no text can hold: it becomes
+    Some programs cut an emoji in two, and each half is an escape that no text can hold: it becomes
     a question mark instead of the end of the stream.
     """
     try:

@@ -8,8 +8,8 @@ import pytest
 
 from openai_proxy.providers.translate.model_list import completion_models, message_models
 from openai_proxy.providers.translate.to_chat.answer import completion
-from openai_proxy.providers.translate.to_chat.error import NO_MESSAGE, completion_error, refusal
-from openai_proxy.providers.translate.untranslatable import UnreadableAnswer, Untranslatable
+from openai_proxy.providers.translate.to_chat.error import NO_MESSAGE, completion_error
+from openai_proxy.providers.translate.untranslatable import UnreadableAnswer
 
 Json = dict[str, Any]
 
@@ -184,7 +184,7 @@ def error(kind: str, said: str, **more: Any) -> Json:
         ),
         (401, None, (NO_MESSAGE, "authentication_error", "authentication_error")),
         (402, "html", (NO_MESSAGE, "billing_error", "billing_error")),
-        (404, {"error": "gone"}, (NO_MESSAGE, "not_found_error", "not_found_error")),
+        (404, {"error": "gone"}, ("gone", "not_found_error", "not_found_error")),
         (413, {}, (NO_MESSAGE, "request_too_large", "request_too_large")),
         (418, {}, (NO_MESSAGE, "invalid_request_error", "invalid_request_error")),
         (503, {"error": {"type": 1, "message": 2}}, (NO_MESSAGE, "api_error", "api_error")),
@@ -196,12 +196,6 @@ def test_errors(status: int, body: Any, said: tuple[str, str, str]) -> None:
     members = completion_error(status, body)["error"]
     assert (members["message"], members["type"], members["code"]) == said
     assert members["param"] is None
-
-
-def test_a_refusal_of_ours() -> None:
-    """In OpenAI's form."""
-    said = refusal(Untranslatable("Invalid 'n'.", "n"))["error"]
-    assert (said["message"], said["param"], said["type"]) == ("Invalid 'n'.", "n", "invalid_request_error")
 
 
 def test_models() -> None:

@@ -9,8 +9,8 @@ import pytest
 from openai_proxy.observe.usage import QUIRKS
 from openai_proxy.providers.translate.to_chat.error import NO_MESSAGE
 from openai_proxy.providers.translate.to_messages.answer import RAW_INPUT, message
-from openai_proxy.providers.translate.to_messages.error import TOO_LONG, event_error, message_error, refusal
-from openai_proxy.providers.translate.untranslatable import UnreadableAnswer, Untranslatable
+from openai_proxy.providers.translate.to_messages.error import TOO_LONG, event_error, message_error
+from openai_proxy.providers.translate.untranslatable import UnreadableAnswer
 
 Json = dict[str, Any]
 
@@ -222,9 +222,3 @@ def test_errors(status: int, body: Any, said: tuple[str, str]) -> None:
 def test_errors_in_streams(error: Any, kind: str) -> None:
     """There is no status there: the code or the type has to say it."""
     assert event_error({"error": error})["error"]["type"] == kind
-
-
-def test_a_refusal_of_ours() -> None:
-    """In Anthropic's form."""
-    said = refusal(Untranslatable("Invalid 'n'.", "n"))
-    assert said == {"type": "error", "error": {"type": "invalid_request_error", "message": "Invalid 'n'."}}

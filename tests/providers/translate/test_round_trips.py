@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from openai_proxy.observe.sse import SseSplitter
@@ -23,6 +23,8 @@ from openai_proxy.providers.translate.traits import ChatTraits, MessagesTraits, 
 from openai_proxy.providers.translate.untranslatable import Untranslatable
 
 Json = dict[str, Any]
+
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TAKES_ALL = MessagesTraits(sampling=Sampling.ALL)
 OLD = MessagesTraits(
@@ -104,6 +106,7 @@ def image() -> Json:
     return {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
 
+@relaxed
 @given(completion_requests())
 def test_requests(body: Json) -> None:
     """A chat completion's request is the same after it was one of Messages."""
@@ -140,6 +143,7 @@ def completions(draw: st.DrawFn) -> Json:
     return members | {"choices": [choice], "usage": draw(USAGES), "service_tier": "default"}
 
 
+@relaxed
 @given(completions())
 def test_answers(body: Json) -> None:
     """A chat completion is the same after it was a message, thinking and its signature too."""
@@ -191,6 +195,7 @@ def pieces(said: str, sizes: list[int]) -> list[str]:
     return [one for one in [*made, said] if one]
 
 
+@relaxed
 @given(completions(), st.lists(st.integers(1, 5), max_size=8), CUTS, CUTS)
 def test_streams(body: Json, sizes: list[int], cuts: list[int], others: list[int]) -> None:
     """A chat completion's stream is the same to the byte after it was a message's, wherever it was cut."""
@@ -254,6 +259,7 @@ NOISE = st.sampled_from(
 )
 
 
+@relaxed
 @given(st.lists(EVENTS.map(named_event) | NOISE, max_size=12).map(b"".join), CUTS)
 def test_any_events_and_any_cuts(stream: bytes, cuts: list[int]) -> None:
     """Whatever comes in whatever order: the same for all cuts, one end or one error, and all is JSON."""
@@ -266,6 +272,7 @@ def test_any_events_and_any_cuts(stream: bytes, cuts: list[int]) -> None:
     assert sum("error" in json.loads(data) for data in said if data != b"[DONE]") == one.failed
 
 
+@relaxed
 @given(st.lists(CHUNKS.map(data_event) | NOISE, max_size=12).map(b"".join), CUTS)
 def test_any_chunks_and_any_cuts(stream: bytes, cuts: list[int]) -> None:
     """The other way round, and one block is open at a time."""
@@ -360,6 +367,7 @@ BODIES = st.tuples(
 ).map(lambda both: both[0] | both[1])
 
 
+@relaxed
 @given(BODIES, st.sampled_from([TAKES_ALL, OLD]))
 @example({"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]}, OLD)
 def test_any_body_for_messages(body: Json, traits: MessagesTraits) -> None:
@@ -374,6 +382,7 @@ def test_any_body_for_messages(body: Json, traits: MessagesTraits) -> None:
     assert all(one["content"] for one in made.body["messages"])
 
 
+@relaxed
 @given(BODIES, st.sampled_from([REASONER, ChatTraits(returns_reasoning=True)]))
 def test_any_body_for_chat(body: Json, traits: ChatTraits) -> None:
     """The other way round."""

@@ -5,30 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from openai_proxy.providers.translate.member import Json
-from openai_proxy.providers.translate.untranslatable import Untranslatable
-
-TYPES: Final = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    500: "api_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-"""Anthropic's types by status (https://platform.claude.com/docs/en/api/errors)."""
+from openai_proxy.providers.translate.refusal import type_of_status
 
 CONTEXT_LENGTH_EXCEEDED: Final = "context_length_exceeded"
 _TOO_LONG: Final = ("prompt is too long", "exceed context limit", "context window")
 NO_MESSAGE: Final = "The upstream answered with an error that has no message."
-
-
-def type_of_status(status: int) -> str:
-    """Anthropic's name for errors of a status."""
-    return TYPES.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
 
 
 def completion_error(status: int, body: Any) -> Json:
@@ -36,7 +17,11 @@ def completion_error(status: int, body: Any) -> Json:
 
     :param body: decoded, whatever it is; None if it is no JSON.
     """
-    error = body.get("error") if isinstance(body, dict) else None
+    first = first_of(body)
+    error = first.get("error") if isinstance(first, dict) else None
+    if not isinstance(error, dict):
+        # A gateway's, or a framework's.
+        error = {"message": message_of(body)}
     return {"error": error_members(error, type_of_status(status))}
 
 
@@ -56,7 +41,19 @@ def error_members(error: Any, default_type: str) -> Json:
     return {"message": message, "type": kind, "param": None, "code": code}
 
 
-def refusal(error: Untranslatable) -> Json:
-    """Ours to a client of OpenAI's whose request could not be translated."""
-    members = {"message": error.message, "type": "invalid_request_error", "param": error.param}
-    return {"error": members | {"code": "unsupported_value"}}
+def first_of(body: Any) -> Any:
+    """Gemini's errors come in a list."""
+    return body[0] if isinstance(body, list) and body else body
+
+
+def message_of(body: Any) -> str:
+    """What went wrong, wherever a server says it: ``error``, ``message`` and ``detail`` are in use."""
+    body = first_of(body)
+    if not isinstance(body, dict):
+        return NO_MESSAGE
+    error = body.get("error")
+    inner = error.get("message") if isinstance(error, dict) else error
+    for said in (inner, body.get("message"), body.get("detail")):
+        if isinstance(said, str) and said:
+            return said
+    return NO_MESSAGE

@@ -14,7 +14,7 @@ from openai_proxy.providers.translate.event import (
     CUT,
     UNREADABLE_EVENT,
     data_event,
-    decoded_event,
+    decoded_text,
     encode,
 )
 from openai_proxy.providers.translate.member import Json, json_text
@@ -137,19 +137,22 @@ class CompletionStream:
             out.append(self._take(event))
         return b"".join(out)
 
-    def end(self) -> bytes:
-        """The upstream's stream is over: an error, if the answer was not."""
+    def end(self, whole: bool = True) -> bytes:
+        """The upstream's stream is over: an error, if the answer was not.
+
+        ``whole``: whether its framing said so; an answer ends by its own last event alone.
+        """
         out = b""
         for _, event in self._splitter.finish():
             # Half an event is not unreadable, but cut.
-            if not (self.ended or self.failed) and decoded_event(_event, event) is not None:
+            if not (self.ended or self.failed) and decoded_text(_event, event) is not None:
                 out += self._take(event)
         if not (self.ended or self.failed):
             out += self._fail({"type": "api_error", "message": CUT})
         return out
 
     def _take(self, data: bytes) -> bytes:
-        event = decoded_event(_event, data)
+        event = decoded_text(_event, data)
         if event is None:
             return self._odd(data)
         kind = event.type
@@ -163,7 +166,7 @@ class CompletionStream:
 
     def _odd(self, data: bytes) -> bytes:
         """An event that cannot be read: nothing is lost if it is of a kind that nobody knows yet."""
-        of_kind = decoded_event(_type, data)
+        of_kind = decoded_text(_type, data)
         if of_kind is not None and of_kind.type != "content_block_delta" and of_kind.type not in _HANDLERS:
             return b""
         return self._fail({"type": "api_error", "message": UNREADABLE_EVENT})

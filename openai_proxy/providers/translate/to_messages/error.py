@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from openai_proxy.providers.translate.member import Json
-from openai_proxy.providers.translate.to_chat.error import (
-    CONTEXT_LENGTH_EXCEEDED,
-    NO_MESSAGE,
-    type_of_status,
-)
-from openai_proxy.providers.translate.untranslatable import Untranslatable
+from openai_proxy.providers.translate.refusal import type_of_status
+from openai_proxy.providers.translate.to_chat.error import CONTEXT_LENGTH_EXCEEDED, first_of, message_of
 
 TOO_LONG: Final = "prompt is too long"
 """By these words of Anthropic's a client knows that it must shorten its conversation."""
@@ -50,32 +46,9 @@ def _body(kind: str, message: str, code: str | None, request_id: str | None) -> 
     return body if request_id is None else body | {"request_id": request_id}
 
 
-def _first(body: Any) -> Any:
-    """Gemini's errors come in a list."""
-    return body[0] if isinstance(body, list) and body else body
-
-
-def message_of(body: Any) -> str:
-    """What went wrong, wherever a server says it: ``error``, ``message`` and ``detail`` are in use."""
-    body = _first(body)
-    if not isinstance(body, dict):
-        return NO_MESSAGE
-    error = body.get("error")
-    inner = error.get("message") if isinstance(error, dict) else error
-    for said in (inner, body.get("message"), body.get("detail")):
-        if isinstance(said, str) and said:
-            return said
-    return NO_MESSAGE
-
-
 def code_of(body: Any) -> str | None:
     """OpenAI's ``code``, if it is a name."""
-    body = _first(body)
+    body = first_of(body)
     error = body.get("error") if isinstance(body, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, str) else None
-
-
-def refusal(error: Untranslatable) -> Json:
-    """Ours to a client of Anthropic's whose request could not be translated."""
-    return _body("invalid_request_error", error.message, None, None)

@@ -12,7 +12,7 @@ from openai_proxy.observe.usage import NO_QUIRKS, Quirks, Usage
 from openai_proxy.providers.translate.event import (
     CUT,
     UNREADABLE_EVENT,
-    decoded_event,
+    decoded_text,
     encode,
     named_event,
 )
@@ -141,16 +141,20 @@ class MessageStream:
             self._take(name, event, out)
         return b"".join(out)
 
-    def end(self) -> bytes:
-        """The upstream's stream is over: an error, if the answer was not."""
+    def end(self, whole: bool = True) -> bytes:
+        """The upstream's stream is over: an error, if the answer was not.
+
+        ``whole``: whether its framing said so. Else the usage that may follow a reason to finish
+        did not come, and the end is not the answer's.
+        """
         out: list[bytes] = []
         for name, event in self._splitter.finish():
             # Half an event is not unreadable, but cut.
-            is_whole = event.startswith(b"[DONE]") or decoded_event(_chunk, event) is not None
+            is_whole = event.startswith(b"[DONE]") or decoded_text(_chunk, event) is not None
             if not (self.ended or self.failed) and is_whole:
                 self._take(name, event, out)
         if not (self.ended or self.failed):
-            if self._reason is not None:
+            if whole and self._reason is not None:
                 # Not all servers say [DONE].
                 self._finish(out)
             else:
@@ -161,7 +165,7 @@ class MessageStream:
         if data.startswith(b"[DONE]"):
             self._finish(out)
             return
-        chunk = None if name == b"error" else decoded_event(_chunk, data)
+        chunk = None if name == b"error" else decoded_text(_chunk, data)
         if chunk is None or chunk.error:
             self._odd(data, out)
             return
@@ -177,7 +181,7 @@ class MessageStream:
 
     def _odd(self, data: bytes, out: list[bytes]) -> None:
         """An error of the upstream's, or what is no chunk."""
-        said = decoded_event(_any, data)
+        said = decoded_text(_any, data)
         is_error = isinstance(said, dict) and (said.get("error") or said.get("message"))
         self._fail(said if is_error else {"error": {"message": UNREADABLE_EVENT}}, out)
 
