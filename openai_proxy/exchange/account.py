@@ -246,3 +246,14 @@ def _cost(exchange: Exchange, attempt: Attempt, usage: Usage) -> int | None:
     name, seller = usage.model or attempt.model, attempt.target.provider.priced_as
     price = context.prices.price_of(seller, name, usage.service_tier, exchange.seconds())
     return None if price is None else cost_picodollars(usage, price)
+
+
+def wasted_picodollars(exchange: Exchange, winner: Attempt, loser: Attempt) -> int | None:
+    """What the slower of two has cost, as far as can be told: its input, by what the faster one counted.
+
+    None where that is not known, or has no price.
+    """
+    usage = None if winner.reading is None else winner.reading.observer.usage
+    if usage is None or usage.input_tokens is None:
+        return None
+    return _cost(exchange, loser, Usage(input_tokens=usage.input_tokens))

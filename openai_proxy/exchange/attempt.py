@@ -80,6 +80,8 @@ class Attempt:
     _download: Download | None = None
     _waits_for: Deferred[Any] | None = None
     _is_dropped = False
+    broken: UpstreamError | None = None
+    """Why nothing could be made of the answer for the client."""
 
     def __init__(self, owner: Owner, target: Target, endpoint: str) -> None:
         """:param endpoint: whose form the answer has."""
@@ -95,7 +97,7 @@ class Attempt:
     def begin(self) -> None:
         """Send the request, as soon as there is a key for it."""
         keys = self.target.keys
-        key = None if keys is None else keys.current()
+        key: Secret | Deferred[Secret] | None = None if keys is None else keys.current()
         if isinstance(key, Deferred):
             self._wait(key, self._send)
         else:
@@ -133,6 +135,10 @@ class Attempt:
             self.failed_again = failure.value.repeated
         if not self._is_dropped:
             self.owner.failed(self, failure)
+
+    def end(self, whole: bool) -> bytes:
+        """No more of the answer will come: the rest of what the client is to have."""
+        return b"" if self.reading is None else self.reading.end(whole)
 
     def download(self, response: IResponse, reader: Reader | None, request: Request | None) -> None:
         """Ask for the answer's body.

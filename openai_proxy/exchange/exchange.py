@@ -21,7 +21,7 @@ from openai_proxy.exchange.reading import read_on
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.endpoint import endpoint_of
-from openai_proxy.observe.errors import PROXY_TYPE, error_of_refusal
+from openai_proxy.observe.errors import error_of_refusal
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model import OTHER, ModelNames
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_status
@@ -29,11 +29,12 @@ from openai_proxy.observe.record import Attempt as AttemptRecord
 from openai_proxy.observe.record import AttemptResult, Error, ErrorSource, Sink
 from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.provider import Provider
+from openai_proxy.providers.translate.refusal import refusal
 from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, ErrorAnswer, error_answer_for
 from openai_proxy.relay.tunnel import Tunnel
 from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull, RequestBody
-from openai_proxy.wire.errors import UpstreamError, error_body, reason_phrase
-from openai_proxy.wire.fields import HOP_BY_HOP, NameSet, end_to_end
+from openai_proxy.wire.errors import UpstreamError, reason_phrase
+from openai_proxy.wire.fields import HOP_BY_HOP, Field, NameSet, end_to_end
 from openai_proxy.wire.request import Request
 
 _NOT_SENT_ON: Final = NameSet(HOP_BY_HOP | {b"host", b"content-length", b"expect"})
@@ -96,6 +97,8 @@ class Exchange:
     """The same when the answer's last byte came."""
     dropped: tuple[str, ...] = ()
     """Members of the request that were not sent."""
+    client_dialect = "openai"
+    """In which our own errors are said."""
     client_retry = 0
     """Which of the client's own retries it is."""
     first_sent_at: float | None = None
@@ -193,14 +196,21 @@ class Exchange:
 
     def prepared(self, attempt: Attempt, key: Secret | None) -> Sent:
         """What an attempt sends."""
-        request, target = self.request, self.target
-        provider = target.provider
+        target = self.target
+        fields = self._fields_to_send()
+        if is_read(target.provider, self.generates, self.endpoint):
+            narrow_encodings(fields, self._is_asked_for_usage)
+        if target.addressing is None:
+            return target.provider.base_url + self.path, fields, self.request.body
+        fields, url = target.addressing.native(fields, self.path, key)
+        return url, fields, self.request.body
+
+    def _fields_to_send(self) -> list[Field]:
+        request = self.request
         fields = end_to_end(request.fields, _NOT_SENT_ON)
         if request.wants_upgrade:
             fields.append((b"Upgrade", b"websocket"))
-        elif is_read(provider, self.generates, self.endpoint):
-            narrow_encodings(fields, self._is_asked_for_usage)
-        return provider.base_url + self.path, fields, request.body
+        return fields
 
     # The answer.
 
@@ -209,6 +219,7 @@ class Exchange:
         if attempt.status == 101:
             self._upgraded(attempt, response)
             return
+        read_on(self, attempt)
         self._begin(attempt)
         attempt.download(response, attempt.reading, self.request)
 
@@ -219,10 +230,12 @@ class Exchange:
             # Nothing is repeated from now on: a long stream needs no memory for its question.
             request.body.discard()
         self.status = attempt.status
-        if attempt.reading is None:
-            read_on(self, attempt)
         self._tell_sink(attempt)
-        request.begin(attempt.status, attempt.phrase, attempt.fields)
+        request.begin(attempt.status, attempt.phrase, self._head_fields(attempt))
+
+    def _head_fields(self, attempt: Attempt) -> list[Field]:
+        """Those of the answer's head, for the client."""
+        return attempt.fields
 
     def _tell_sink(self, attempt: Attempt) -> None:
         status, provider = attempt.status, attempt.target.provider
@@ -239,9 +252,11 @@ class Exchange:
             return
         request = self.request
         self.blocked_at_end = request.channel.watch.blocked_seconds
-        if attempt.reading is not None:
-            request.send(attempt.reading.end(whole=True))
-        self._given(attempt)
+        request.send(attempt.end(whole=True))
+        if attempt.broken is not None:
+            self._failed(Failure(attempt.broken))
+        else:
+            self._given(attempt)
 
     def _given(self, attempt: Attempt) -> None:
         """All that the client is to have was handed over."""
@@ -305,9 +320,9 @@ class Exchange:
                 self.outcome = Outcome.UPSTREAM_STREAM_ERROR
                 result = AttemptResult.STREAM_ERROR
             request.on_gone = None
-            if attempt is not None and attempt.reading is not None:
+            if attempt is not None:
                 # What was held back, for it might have become the event to take out, came too.
-                request.send(attempt.reading.end(whole=False))
+                request.send(attempt.end(whole=False))
             request.abort()
         else:
             self._answer(failure)
@@ -317,12 +332,18 @@ class Exchange:
     def _answer(self, failure: ErrorAnswer) -> None:
         """An answer of ours."""
         self.status = failure.status
-        self.error = Error(ErrorSource.PROXY, PROXY_TYPE, failure.code)
-        fields = [(b"Content-Type", b"application/json")]
+        self.error = Error(ErrorSource.PROXY, failure.type, failure.code)
+        fields = [(b"Content-Type", b"application/json"), *self._own_fields()]
         if failure.retry_after_seconds is not None:
             fields.append((b"Retry-After", b"%d" % failure.retry_after_seconds))
-        body = error_body(failure.message, PROXY_TYPE, failure.code)
+        body = refusal(
+            self.client_dialect, failure.status, failure.message, failure.type, failure.code, failure.param
+        )
         self.request.answer(failure.status, reason_phrase(failure.status), fields, body)
+
+    def _own_fields(self) -> list[Field]:
+        """What an answer says of its exchange."""
+        return []
 
     def _client_gone(self) -> None:
         self._ended_by_client()
@@ -339,8 +360,7 @@ class Exchange:
             self.error = error_of_refusal(request.status)
         elif attempt is not None and (request.is_whole or (request.status and attempt.has_ended)):
             # It has all that it came for, and did not wait for the framing's end.
-            if attempt.reading is not None:
-                attempt.reading.end(whole=request.is_whole)
+            attempt.end(whole=request.is_whole)
             self.outcome = self._outcome_of(attempt)
             return
         elif request.channel.was_cut:
@@ -367,8 +387,8 @@ class Exchange:
         body = request.body
         if body is not None:
             body.discard()
-        if attempt is not None and attempt.received_at is None and attempt.reading is not None:
-            attempt.reading.end(whole=False)
+        if attempt is not None and attempt.received_at is None:
+            attempt.end(whole=False)
         self.context.sink.exchange_ended(record_of(self))
         # The two know each other, and a cycle is work for the collector.
         self.attempt = None

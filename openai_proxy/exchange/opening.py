@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from openai_proxy.exchange.reading import Reading
+from openai_proxy.exchange.reading import Converting, Reading
+
+_DATA: Final = b"data:"
 
 MOST_BYTES: Final = 64 * 1024
 """Of a stream: behind so much it has begun, whatever it says."""
@@ -28,7 +30,9 @@ class Opening:
     Behind ``opened``, what is held is the next result of ``piece``.
     """
 
-    def __init__(self, reading: Reading, waits_for_token: bool, is_gathered: bool, owner: Opened) -> None:
+    def __init__(
+        self, reading: Reading | Converting, waits_for_token: bool, is_gathered: bool, owner: Opened
+    ) -> None:
         """:param is_gathered: whether the client gets nothing of JSON before all of it is there."""
         self._reading = reading
         self._is_whole_only = is_gathered and not reading.is_stream
@@ -95,7 +99,18 @@ class Opening:
         return self._has_data and (b"\n\n" in joined or b"\r\n\r\n" in joined or b"\r\r" in joined)
 
 
-def error_event(raw: bytes) -> bytes:
-    """The data of the last event that came: what a stream said that it failed with."""
-    data = raw[raw.rfind(b"data:") + len(b"data:") :]
-    return data.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0].strip()
+def first_event(raw: bytes) -> bytes:
+    """The data of the first event."""
+    return _data(raw, raw.find(_DATA))
+
+
+def last_event(raw: bytes) -> bytes:
+    """The data of the last one: what a stream said that it failed with."""
+    return _data(raw, raw.rfind(_DATA))
+
+
+def _data(raw: bytes, place: int) -> bytes:
+    if place < 0:
+        return b""
+    event = raw[place + len(_DATA) :]
+    return event.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0].strip()

@@ -48,23 +48,73 @@ class Converter(Protocol):
         """What is to be sent when nothing more comes."""
 
 
+class Conversion:
+    """A converter that does not raise."""
+
+    __slots__ = ("_converter", "broken", "has_failed")
+
+    def __init__(self, converter: Converter) -> None:
+        self._converter: Converter | None = converter
+        self.broken: UpstreamError | None = None
+        """Why nothing could be made of the answer for the client."""
+        self.has_failed = False
+        """Whether what was made of it is an error."""
+
+    def feed(self, data: bytes) -> bytes:
+        """See :class:`Converter`."""
+        converter = self._converter
+        try:
+            return b"" if converter is None else converter.feed(data)
+        except UpstreamError as error:
+            self._break(error)
+            return b""
+
+    def end(self, whole: bool) -> bytes:
+        """See :class:`Converter`; a second time gives nothing."""
+        converter, self._converter = self._converter, None
+        try:
+            out = b"" if converter is None else converter.end(whole)
+        except UpstreamError as error:
+            self._break(error)
+            return b""
+        self.has_failed = self.has_failed or (converter is not None and converter.failed)
+        return out
+
+    def _break(self, error: UpstreamError) -> None:
+        self.broken = error
+        self.has_failed = True
+        self._converter = None
+
+
 class Converting:
     """Only converts: for answers that nobody reads."""
 
-    __slots__ = ("_converter",)
+    __slots__ = ("_conversion", "is_stream")
 
-    has_ended = False
+    error: ErrorName | None = None
+    has_ended = has_tokens = False
 
-    def __init__(self, converter: Converter) -> None:
-        self._converter = converter
+    def __init__(self, converter: Converter, is_stream: bool) -> None:
+        self._conversion = Conversion(converter)
+        self.is_stream = is_stream
+
+    @property
+    def broken(self) -> UpstreamError | None:
+        """See :class:`Conversion`."""
+        return self._conversion.broken
+
+    @property
+    def has_failed(self) -> bool:
+        """See :class:`Conversion`."""
+        return self._conversion.has_failed
 
     def piece(self, data: bytes) -> bytes:
         """See :class:`~openai_proxy.relay.download.Reader`."""
-        return self._converter.feed(data)
+        return self._conversion.feed(data)
 
     def end(self, whole: bool) -> bytes:
         """No more will come."""
-        return self._converter.end(whole)
+        return self._conversion.end(whole)
 
 
 class Reading:
@@ -74,15 +124,13 @@ class Reading:
     """
 
     __slots__ = (
-        "_converter",
-        "_has_failed",
+        "_conversion",
         "_held_bytes",
         "_is_marked",
         "_observe",
         "_room",
         "_seconds",
         "_stripper",
-        "broken",
         "intervals",
         "is_stream",
         "observer",
@@ -104,17 +152,13 @@ class Reading:
         self.observer = observer
         self._observe = observer.piece
         self._stripper = stripper
-        self._converter = converter
+        self._conversion = None if converter is None else Conversion(converter)
         self._is_marked = is_marked
         self._seconds = seconds
         self.is_stream = observer.is_stream
         """Whether it is a stream of events."""
         self._room = None if observer.is_stream else held_answers
         self._held_bytes = 0
-        self._has_failed = False
-        """Whether what was made of it is an error."""
-        self.broken: UpstreamError | None = None
-        """Why nothing could be made of it for the client."""
         self.intervals: IntervalCounts | None = None
         if observer.is_stream:
             self.intervals = IntervalCounts(ITL)
@@ -139,7 +183,9 @@ class Reading:
     def has_failed(self) -> bool:
         """Whether an answer that seemed well holds an error, or stopped without its last event."""
         observer = self.observer
-        if observer.said.error is not None or self._has_failed or self.broken is not None:
+        if observer.said.error is not None:
+            return True
+        if self._conversion is not None and self._conversion.has_failed:
             return True
         return self.is_stream and self._is_marked and not (observer.said.ended or observer.lost_track)
 
@@ -151,28 +197,20 @@ class Reading:
         stripper = self._stripper
         if stripper is not None and not (has_tokens_alone and not stripper.inside):
             data = stripper.feed(data)
-        return data if self._converter is None else self._converted(self._converter, data)
-
-    def _converted(self, converter: Converter, data: bytes, is_end: bool = False, whole: bool = True) -> bytes:
-        try:
-            out = converter.feed(data)
-            return out + converter.end(whole) if is_end else out
-        except UpstreamError as error:
-            self.broken = error
-            self._converter = None
-            return b""
+        return data if self._conversion is None else self._conversion.feed(data)
 
     def end(self, whole: bool) -> bytes:
         """No more will come; what was held back goes on now."""
         self.observer.end(whole)
         self._let_go()
         rest = b"" if self._stripper is None else self._stripper.end()
-        converter, self._converter = self._converter, None
-        if converter is None:
-            return rest
-        out = self._converted(converter, rest, is_end=True, whole=whole)
-        self._has_failed = converter.failed
-        return out
+        conversion = self._conversion
+        return rest if conversion is None else conversion.feed(rest) + conversion.end(whole)
+
+    @property
+    def broken(self) -> UpstreamError | None:
+        """Why nothing could be made of it for the client."""
+        return None if self._conversion is None else self._conversion.broken
 
     def _hold(self, room: HeldBodies, size: int) -> None:
         """Keep so much more of an answer; where there is no room for it, nothing of it is read."""

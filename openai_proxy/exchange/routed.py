@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,7 +17,7 @@ from openai_proxy.exchange.course import Course, Leg
 from openai_proxy.exchange.error_in_answer import status_of
 from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
-from openai_proxy.exchange.opening import error_event
+from openai_proxy.exchange.opening import first_event, last_event
 from openai_proxy.exchange.question import Question, client_retry, speaks_anthropic
 from openai_proxy.exchange.routed_attempt import RoutedAttempt
 from openai_proxy.observe.model import NONE
@@ -30,10 +29,9 @@ from openai_proxy.policy.routing import NoRoute, Plan
 from openai_proxy.policy.stickiness import ids_in_answer, names_objects
 from openai_proxy.providers.addressing import UnaddressableModel
 from openai_proxy.providers.provider import Provider
-from openai_proxy.providers.translate.refusal import refusal
 from openai_proxy.providers.translate.untranslatable import Untranslatable
 from openai_proxy.relay.download import Drain
-from openai_proxy.relay.failures import CIRCUIT_IS_OPEN, ErrorAnswer, error_answer_for, rate_limited
+from openai_proxy.relay.failures import CIRCUIT_IS_OPEN, RATE_LIMITED, ErrorAnswer, error_answer_for, refusing
 from openai_proxy.wire.errors import HeadTimedOut, UpstreamError, reason_phrase
 from openai_proxy.wire.fields import Field
 from openai_proxy.wire.request import Request
@@ -130,9 +128,8 @@ class RoutedExchange(Exchange):
 
     def _go(self, leg: Leg) -> RoutedAttempt | None:
         """Begin an attempt; None if there is none: the client has been answered."""
-        target = self._gateway.targets[leg.candidate.provider]
         try:
-            attempt = RoutedAttempt(self, target, leg, self._question)
+            attempt = self._made(leg)
         except Untranslatable as error:
             leg.end(AttemptResult.ABORTED, self.seconds())
             self._refuse(error.status, error.message, "untranslatable_request", error.param)
@@ -146,6 +143,10 @@ class RoutedExchange(Exchange):
         self._arm(attempt)
         self._try(attempt)
         return attempt
+
+    def _made(self, leg: Leg) -> RoutedAttempt:
+        """Raises Untranslatable."""
+        return RoutedAttempt(self, self._gateway.targets[leg.candidate.provider], leg, self._question)
 
     def prepared(self, attempt: Attempt, key: Secret | None) -> Sent:
         assert isinstance(attempt, RoutedAttempt)
@@ -204,11 +205,14 @@ class RoutedExchange(Exchange):
         leg = self._course.next(now, MoveKind.HEDGE, SLOW, provider)
         if leg is None:
             return
-        self._beside = attempt
         try:
-            self._go(leg)
-        except Exception:
-            self._failed(Failure())
+            beside = self._made(leg)
+        except Untranslatable:
+            leg.end(AttemptResult.ABORTED, now)
+            return
+        self._beside = attempt
+        self._arm(beside)
+        self._try(beside)
 
     # What comes.
 
@@ -275,14 +279,14 @@ class RoutedExchange(Exchange):
 
     def _whole(self, attempt: RoutedAttempt) -> None:
         """All of an answer came while its beginning was still held."""
-        reading, opening = attempt.reading, attempt.opening
-        assert reading is not None
+        reader, opening = attempt.reader, attempt.opening
+        assert reader is not None
         assert opening is not None
         raw = opening.raw
-        rest = reading.end(whole=True)
-        if reading.broken is not None:
-            self._ended_badly(attempt, AttemptResult.STREAM_ERROR, error_answer_for(reading.broken))
-        elif reading.has_failed:
+        rest = attempt.end(whole=True)
+        if attempt.broken is not None:
+            self._ended_badly(attempt, AttemptResult.STREAM_ERROR, error_answer_for(attempt.broken))
+        elif reader.has_failed:
             self._refused(attempt, raw)
         else:
             self._take(attempt)
@@ -306,7 +310,7 @@ class RoutedExchange(Exchange):
     # What follows on a failure.
 
     def _answered_badly(self, attempt: RoutedAttempt, response: IResponse) -> None:
-        fields = retry_fields_in(attempt.fields, time.time())
+        fields = retry_fields_in(attempt.fields, self.seconds())
         if attempt.status == 429 and attempt.target.has_own_key and fields.rest_seconds:
             attempt.leg.breaker.rest(fields.rest_seconds, self.seconds())
         attempt.result = result_of_status(attempt.status)
@@ -323,24 +327,25 @@ class RoutedExchange(Exchange):
         """A stream says that it is an error, before anything else."""
         attempt.drop()
         assert attempt.opening is not None
-        self._refused(attempt, error_event(attempt.opening.raw))
+        self._refused(attempt, last_event(attempt.opening.raw))
 
     def _refused(self, attempt: RoutedAttempt, body: bytes) -> None:
         """HTTP 200, and in it an error, or a stream without an end: it is answered as the error that it is."""
-        reading = attempt.reading
-        assert reading is not None
-        if reading.error is None:
+        reader = attempt.reader
+        assert reader is not None
+        if reader.error is None:
             self._ended_badly(attempt, AttemptResult.STREAM_ERROR, error_answer_for(UpstreamError()))
             return
-        status = status_of(reading.error)
+        status = status_of(reader.error)
         attempt.result = result_of_status(status)
         if self._follows(attempt, attempt.result, RetryFields(), status):
             return
         self._alone(attempt)
         attempt.stop_timer()
-        self.error = Error(ErrorSource.UPSTREAM, *reading.error)
+        self.error = Error(ErrorSource.UPSTREAM, *reader.error)
         if attempt.translation is not None:
-            body = attempt.translation.body_converter(status, False, time.time()).feed(body) or body
+            converter = attempt.translation.body_converter(status, False, self.seconds())
+            body = converter.feed(body) + converter.end(whole=True)
         self._answer_whole(status, body, outcome_of_status(status))
 
     def _ended_badly(self, attempt: RoutedAttempt, result: AttemptResult, told: ErrorAnswer) -> None:
@@ -438,21 +443,17 @@ class RoutedExchange(Exchange):
             fields.append(_STOP)
         return fields
 
-    def _error_answer(self, failure: ErrorAnswer) -> bytes:
-        return refusal(
-            self.client_dialect, failure.status, failure.message, failure.type, failure.code, failure.param
-        )
-
     def _refuse(self, status: int, message: str, code: str, param: str | None) -> None:
         """The request itself is wrong."""
-        self._tell(ErrorAnswer.refusing(status, message, code, param))
+        self._tell(refusing(status, message, code, param))
         self._settle()
 
     def _tell_closed(self, now: float) -> None:
         """No target lets an attempt in."""
         why, seconds = self._course.wait_seconds(now)
         seconds_up = max(1, math.ceil(seconds))
-        self._tell(rate_limited(seconds_up) if why == RESTING else CIRCUIT_IS_OPEN.after(seconds_up))
+        told = RATE_LIMITED if why == RESTING else CIRCUIT_IS_OPEN
+        self._tell(told.after(seconds_up))
         self._settle()
 
     def _answer_whole(self, status: int, body: bytes, outcome: Outcome) -> None:
@@ -474,7 +475,7 @@ class RoutedExchange(Exchange):
         method, path, now = self.request.method, self._question.path, self.seconds()
         if attempt.status >= 300 or attempt.reading is None or not names_objects(method, path):
             return
-        body = error_event(raw) if attempt.reading.is_stream else raw
+        body = first_event(raw) if attempt.reading.is_stream else raw
         provider = attempt.target.provider.name
         self._gateway.stickiness.remember(ids_in_answer(body), provider, now)
 
@@ -485,6 +486,8 @@ class RoutedExchange(Exchange):
             beside.result = AttemptResult.ABORTED
             self._record(beside)
         super()._client_gone()
+        # A wait is not told that it was cancelled.
+        self._settle()
 
     def _settle(self) -> None:
         attempt = self.attempt

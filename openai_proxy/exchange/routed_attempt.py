@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from twisted.web.iweb import IBodyProducer
@@ -12,15 +11,14 @@ from openai_proxy.exchange.asking import has_usage_event, is_read, narrow_encodi
 from openai_proxy.exchange.attempt import Attempt, Sent
 from openai_proxy.exchange.opening import Opening
 from openai_proxy.exchange.payload import Payload
-from openai_proxy.exchange.reading import Converter, Converting, read_on
+from openai_proxy.exchange.reading import Converter, Converting, Reading, read_on
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model_member import splice_model
 from openai_proxy.observe.multipart_model import splice_form_model
 from openai_proxy.policy.stickiness import names_objects
 from openai_proxy.providers.stream_fixes import StreamFixes
-from openai_proxy.providers.translate.translation import Translation, translation_for
+from openai_proxy.providers.translate.translation import DEFAULT_OPTIONS, Translation, translation_for
 from openai_proxy.providers.translate.untranslatable import Untranslatable
-from openai_proxy.relay.download import Reader
 from openai_proxy.wire.fields import Field, first_of
 
 if TYPE_CHECKING:
@@ -46,8 +44,6 @@ class RoutedAttempt(Attempt):
     converting: Converting | None = None
     """Of an answer that is translated and not read."""
     dropped: tuple[str, ...] = ()
-    error_status = 0
-    """Of a 2xx answer that says that it is an error: the status that it should have had."""
 
     def __init__(self, owner: RoutedExchange, target: Target, leg: Leg, question: Question) -> None:
         super().__init__(owner, target, owner.endpoint)
@@ -70,7 +66,7 @@ class RoutedAttempt(Attempt):
             return None
         if question.body is None:
             raise Untranslatable("The request's body is too long, or no JSON, and has to be translated.")
-        return kind.request(question.body, self.model, target.translation)
+        return kind.request(question.body, self.model, target.translation or DEFAULT_OPTIONS)
 
     def made(self, fields: list[Field], key: Secret | None) -> Sent:
         """The request as its target is to have it. Raises :class:`UnaddressableModel`."""
@@ -128,13 +124,17 @@ class RoutedAttempt(Attempt):
         """Make what reads and changes the answer, whose head has come."""
         read_on(self.owner, self, converter := self._converter())
         if self.reading is None and converter is not None:
-            self.converting = Converting(converter)
+            self.converting = Converting(converter, self._is_stream)
+
+    @property
+    def _is_stream(self) -> bool:
+        content_type = first_of(self.fields, b"content-type") or b""
+        return content_type[:17].lower() == b"text/event-stream"
 
     def _converter(self) -> Converter | None:
-        content_type = first_of(self.fields, b"content-type") or b""
-        is_stream = content_type[:17].lower() == b"text/event-stream"
+        is_stream = self._is_stream
         if self.translation is not None:
-            return self.translation.body_converter(self.status, is_stream, time.time())
+            return self.translation.body_converter(self.status, is_stream, self.owner.seconds())
         fixes = self.target.fixes
         if fixes is None or self.status >= 400 or self.endpoint != _CHAT or not self.owner.generates:
             return None
@@ -143,20 +143,30 @@ class RoutedAttempt(Attempt):
         return StreamFixes(fixes) if is_stream else None
 
     @property
-    def reader(self) -> Reader | None:
+    def reader(self) -> Reading | Converting | None:
         """What the answer goes through on its way to the client."""
         return self.reading or self.converting
 
     @property
     def is_held(self) -> bool:
-        """Whether its beginning has to be looked at: it is a stream of events or JSON, and may be an error."""
-        return self.reading is not None and self.status < 300
+        """Whether its beginning has to be looked at: a stream of events, or JSON, may be an error."""
+        return self.reader is not None and self.status < 300
 
     def open(self, response: IResponse, waits_for_token: bool) -> None:
         """Ask for the body, and hold its beginning back."""
-        assert self.reading is not None
-        self.opening = Opening(self.reading, waits_for_token, self.translation is not None, self)
+        reader = self.reader
+        assert reader is not None
+        self.opening = Opening(reader, waits_for_token, self.translation is not None, self)
         self.download(response, self.opening, None)
+
+    def end(self, whole: bool) -> bytes:
+        """See :class:`Attempt`."""
+        reader = self.reader
+        if reader is None:
+            return b""
+        rest = reader.end(whole)
+        self.broken = reader.broken
+        return rest
 
     def opened(self) -> None:
         """See :class:`~openai_proxy.exchange.opening.Opened`."""
@@ -170,7 +180,7 @@ class RoutedAttempt(Attempt):
         """Those of the answer, for the client."""
         if self.translation is None:
             return self.fields
-        return self.translation.answer_fields(self.status, self.fields, time.time())
+        return self.translation.answer_fields(self.status, self.fields, self.owner.seconds())
 
     def stop_timer(self) -> None:
         """Its answer has begun, or it has ended."""

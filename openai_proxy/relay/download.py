@@ -18,6 +18,7 @@ from openai_proxy.wire.request import Request
 
 _END_OF_STREAM = re.compile(rb"data: ?\[DONE\]\s*$")
 _CLEAN_ENDS = frozenset({ResponseDone, PotentialDataLoss})
+_DRAINED_BYTES = 64 * 1024
 _TAIL_BYTES = 32
 """What is kept of a body's end: the last event, though it may have come in two pieces."""
 
@@ -51,6 +52,33 @@ class Unread:
         """See :class:`Reader`."""
         self._before, self._last = self._last, data
         return data
+
+
+@implementer(IProtocol)
+class Drain:
+    """Takes the rest of an answer that nobody wants: a short one leaves its connection fit for use."""
+
+    __slots__ = ("_left_bytes", "transport")
+
+    def __init__(self) -> None:
+        self._left_bytes = _DRAINED_BYTES
+        self.transport: Any = None
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+
+    def connectionMade(self) -> None:
+        """Nothing: ``makeConnection`` did it all."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._left_bytes -= len(data)
+        transport = self.transport
+        if self._left_bytes < 0 and transport is not None:
+            self.transport = None
+            transport.stopProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.transport = None
 
 
 @implementer(IProtocol)

@@ -1,7 +1,10 @@
 """What a client is told when its upstream failed, and what the numbers say of it."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
+from openai_proxy.observe.errors import PROXY_TYPE, REFUSED_TYPE
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import AttemptResult
 from openai_proxy.wire import errors
@@ -17,6 +20,26 @@ class ErrorAnswer:
     message: str
     result: AttemptResult
     retry_after_seconds: int | None = None
+    type: str = PROXY_TYPE
+    param: str | None = None
+    """The member of the request that is wrong."""
+
+    def after(self, seconds: int) -> ErrorAnswer:
+        """The same, with a Retry-After."""
+        return replace(self, retry_after_seconds=seconds)
+
+
+def refusing(status: int, message: str, code: str, param: str | None) -> ErrorAnswer:
+    """The request itself is wrong."""
+    return ErrorAnswer(
+        status,
+        Outcome.CLIENT_ERROR,
+        code,
+        message,
+        AttemptResult.ABORTED,
+        type=REFUSED_TYPE,
+        param=param,
+    )
 
 
 _BY_ERROR: dict[type[Exception], ErrorAnswer] = {
@@ -75,6 +98,21 @@ _BY_ERROR: dict[type[Exception], ErrorAnswer] = {
     ),
 }
 
+CIRCUIT_IS_OPEN = ErrorAnswer(
+    503,
+    Outcome.PROXY_CIRCUIT_OPEN,
+    "circuit_open",
+    "Every target of this model has failed too often, and is left alone for a while.",
+    AttemptResult.ABORTED,
+)
+RATE_LIMITED = ErrorAnswer(
+    429,
+    Outcome.UPSTREAM_RATE_LIMITED,
+    "upstream_rate_limited",
+    "The rate limits of every target of this model are used up.",
+    AttemptResult.HTTP_429,
+    type="rate_limit_error",
+)
 PROXY_FAILED = ErrorAnswer(
     500, Outcome.PROXY_ERROR, "proxy_error", "The proxy failed to handle this request.", AttemptResult.ABORTED
 )

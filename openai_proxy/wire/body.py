@@ -217,6 +217,11 @@ class RequestBody:
             self._pieces = [b"".join(self._pieces)]
         return self._pieces[0]
 
+    @property
+    def beginning(self) -> bytes:
+        """What is here of it now."""
+        return self._joined()
+
     def replace(self, body: bytes) -> None:
         """Send ``body`` in the stead of what is held whole."""
         self._pieces = [body]
