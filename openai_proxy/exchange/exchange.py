@@ -120,7 +120,7 @@ class Exchange:
         self.target = target
         self.path = path
         self.route = route
-        self.endpoint, generates = endpoint_of(path.partition(b"?")[0])
+        self.endpoint, generates, _ = endpoint_of(path.partition(b"?")[0])
         self.generates = generates and request.method == b"POST"
         """Whether its answer is made for it, and billed: else what it says of usage was counted before."""
         self.context = context

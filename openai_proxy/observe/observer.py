@@ -7,7 +7,7 @@ from twisted.logger import Logger
 from openai_proxy.observe.inflate import Inflate, InflateError
 from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.members import ErrorName
-from openai_proxy.observe.said import UNFINISHED, UNMADE, Said
+from openai_proxy.observe.said import UNFINISHED, UNMADE, VISIBLE, Said
 from openai_proxy.observe.usage import Usage, UsageMissing
 
 
@@ -92,6 +92,22 @@ class Observer:
 
     def _forget(self) -> None:
         """Free what is held."""
+
+    def _tokens(self, events: int, kind: int, now: float) -> None:
+        """So many events with tokens have come; ``kind`` is the highest among them."""
+        last = self.last_token_at
+        self.last_token_at = now
+        self.token_events += events
+        if self.first_visible_at is None and kind == VISIBLE:
+            self.first_visible_at = now
+        intervals = self.intervals
+        if last is None:
+            self.first_token_at = now
+        elif intervals is not None:
+            # The clock may have been set back.
+            intervals.add(now - last if now > last else 0.0)
+        if events > 1 and intervals is not None:
+            intervals.add_zeros(events - 1)
 
     @property
     def error(self) -> ErrorName | None:

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from openai_proxy.observe.inflate import Inflate
 from openai_proxy.observe.observer import Observer
-from openai_proxy.observe.said import SILENT, VISIBLE, Said
+from openai_proxy.observe.said import SILENT, Said
 from openai_proxy.observe.sse import SseSplitter
 from openai_proxy.observe.templates import Template
 
@@ -79,22 +79,6 @@ class StreamObserver(Observer):
     @property
     def lost_track(self) -> bool:
         return self._lost or self._splitter.oversized > 0
-
-    def _tokens(self, events: int, kind: int, now: float) -> None:
-        """So many events with tokens have come; ``kind`` is the highest among them."""
-        last = self.last_token_at
-        self.last_token_at = now
-        self.token_events += events
-        if self.first_visible_at is None and kind == VISIBLE:
-            self.first_visible_at = now
-        intervals = self.intervals
-        if last is None:
-            self.first_token_at = now
-        elif intervals is not None:
-            # The clock may have been set back.
-            intervals.add(now - last if now > last else 0.0)
-        if events > 1 and intervals is not None:
-            intervals.add_zeros(events - 1)
 
     def _finish(self, whole: bool) -> None:
         self._template = None

@@ -290,6 +290,65 @@ class MessageUsage(Struct, frozen=True):
         )
 
 
+class _ModalityCount(Struct, frozen=True, rename="camel"):
+    modality: str = ""
+    token_count: Count | None = None
+
+
+_ModalityCounts = list[_ModalityCount] | None
+_TIERS: Final = {"ON_DEMAND_FLEX": "flex", "ON_DEMAND_PRIORITY": "priority"}
+"""Vertex AI's names of them."""
+
+
+def _tokens_of(modality: str, *counts: _ModalityCounts) -> int:
+    return sum(one.token_count or 0 for some in counts for one in some or () if one.modality == modality)
+
+
+class ContentUsage(Struct, frozen=True, rename="camel"):
+    """Gemini's ``usageMetadata``: what the model thought, and what its tools were told, is beside the rest.
+
+    A number that is 0 is left out, and so is all but ``trafficType`` before the end of a stream.
+    """
+
+    prompt_token_count: Count | None = None
+    """The cached ones are in it."""
+    cached_content_token_count: Count | None = None
+    tool_use_prompt_token_count: Count | None = None
+    candidates_token_count: Count | None = None
+    thoughts_token_count: Count | None = None
+    prompt_tokens_details: _ModalityCounts = None
+    cache_tokens_details: _ModalityCounts = None
+    tool_use_prompt_tokens_details: _ModalityCounts = None
+    candidates_tokens_details: _ModalityCounts = None
+    service_tier: str | None = None
+    traffic_type: str | None = None
+
+    def normal(self, quirks: Quirks) -> Usage | None:
+        counts = (
+            self.prompt_token_count,
+            self.tool_use_prompt_token_count,
+            self.candidates_token_count,
+            self.thoughts_token_count,
+        )
+        if all(count is None for count in counts):
+            return None
+        prompt, tools, candidates, thoughts = (count or 0 for count in counts)
+        into = self.prompt_tokens_details, self.tool_use_prompt_tokens_details
+        return Usage(
+            input_tokens=prompt + tools,
+            cached_input_tokens=_first(self.cached_content_token_count),
+            output_tokens=candidates + thoughts,
+            reasoning_tokens=thoughts,
+            input_audio_tokens=_tokens_of("AUDIO", *into),
+            input_image_tokens=_tokens_of("IMAGE", *into),
+            cached_input_audio_tokens=_tokens_of("AUDIO", self.cache_tokens_details),
+            cached_input_image_tokens=_tokens_of("IMAGE", self.cache_tokens_details),
+            output_audio_tokens=_tokens_of("AUDIO", self.candidates_tokens_details),
+            output_image_tokens=_tokens_of("IMAGE", self.candidates_tokens_details),
+            service_tier=self.service_tier or _TIERS.get(self.traffic_type or ""),
+        )
+
+
 # Not strict: some send 12.0, or "12".
 _completion = msgspec.json.Decoder(CompletionUsage, strict=False)
 _embedding = msgspec.json.Decoder(EmbeddingUsage, strict=False)
@@ -298,6 +357,7 @@ _image = msgspec.json.Decoder(ImageUsage, strict=False)
 _speech = msgspec.json.Decoder(SpeechUsage, strict=False)
 _transcription = msgspec.json.Decoder(TranscriptionUsage, strict=False)
 _message = msgspec.json.Decoder(MessageUsage, strict=False)
+_content = msgspec.json.Decoder(ContentUsage, strict=False)
 
 Form = Callable[[Raw], Wire]
 """Decodes the ``usage`` member of an answer; raises one of ``members.UNREADABLE``."""
@@ -312,6 +372,7 @@ FORMS: Final[dict[str, Form]] = {
     "audio_speech": _speech.decode,
     "assistants": _completion.decode,
     "messages": _message.decode,
+    "generate_content": _content.decode,
 }
 """By endpoint: where an answer may say what it used, and how."""
 

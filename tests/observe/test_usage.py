@@ -52,6 +52,57 @@ def normal(endpoint: str, usage: dict[str, Any], quirks: Quirks = NO_QUIRKS) -> 
             ),
         ),
         ("completions", {"prompt_tokens": 5, "completion_tokens": 7}, Usage(input_tokens=5, output_tokens=7)),
+        (
+            "generate_content",
+            {
+                "promptTokenCount": 100,
+                "cachedContentTokenCount": 64,
+                "toolUsePromptTokenCount": 8,
+                "candidatesTokenCount": 20,
+                "thoughtsTokenCount": 12,
+                "totalTokenCount": 140,
+                "promptTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": 30},
+                    {"modality": "AUDIO", "tokenCount": 50},
+                    {"modality": "IMAGE", "tokenCount": 20},
+                ],
+                "cacheTokensDetails": [
+                    {"modality": "AUDIO", "tokenCount": 40},
+                    {"modality": "IMAGE", "tokenCount": 10},
+                ],
+                "toolUsePromptTokensDetails": [{"modality": "IMAGE", "tokenCount": 8}, {"modality": "AUDIO"}],
+                "candidatesTokensDetails": [
+                    {"modality": "AUDIO", "tokenCount": 5},
+                    {"modality": "IMAGE", "tokenCount": 6},
+                ],
+                "serviceTier": "flex",
+            },
+            Usage(
+                input_tokens=108,
+                cached_input_tokens=64,
+                output_tokens=32,
+                reasoning_tokens=12,
+                input_audio_tokens=50,
+                input_image_tokens=28,
+                cached_input_audio_tokens=40,
+                cached_input_image_tokens=10,
+                output_audio_tokens=5,
+                output_image_tokens=6,
+                service_tier="flex",
+            ),
+        ),
+        # A 0 is left out.
+        (
+            "generate_content",
+            {"promptTokenCount": 5, "totalTokenCount": 5, "trafficType": "ON_DEMAND_PRIORITY"},
+            Usage(input_tokens=5, output_tokens=0, service_tier="priority"),
+        ),
+        (
+            "generate_content",
+            {"thoughtsTokenCount": "5", "trafficType": "ON_DEMAND"},
+            Usage(input_tokens=0, output_tokens=5, reasoning_tokens=5),
+        ),
+        ("generate_content", {"totalTokenCount": 5}, None),
         ("embeddings", {"prompt_tokens": 5, "total_tokens": 5}, Usage(input_tokens=5, output_tokens=0)),
         (
             "responses",
