@@ -9,12 +9,12 @@ from typing import Final
 
 from openai_proxy.observe.answer import ANSWERS
 from openai_proxy.observe.chat_events import ChatEvents
+from openai_proxy.observe.elements_observer import ElementsObserver
 from openai_proxy.observe.endpoint import GENERATE_CONTENT
 from openai_proxy.observe.generate_events import GenerateEvents
 from openai_proxy.observe.inflate import Inflate
 from openai_proxy.observe.json_observer import JsonObserver
 from openai_proxy.observe.message_events import MessageEvents, SaidByMessage
-from openai_proxy.observe.objects_observer import ObjectsObserver
 from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.said import Said
 from openai_proxy.observe.stream_observer import Events, StreamObserver
@@ -79,7 +79,7 @@ def _maker(media: _Media, endpoint: str, status: int, dialect: str) -> _Make | N
             SaidByMessage(quirks), inflate, is_usage_expected, is_error
         )
     if endpoint == GENERATE_CONTENT and not is_error:
-        return lambda quirks, inflate, is_usage_expected: ObjectsObserver(
+        return lambda quirks, inflate, is_usage_expected: ElementsObserver(
             GenerateEvents(quirks), inflate, is_usage_expected
         )
     if form is None and not is_error:

@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_proxy.observe import elements_observer
 from openai_proxy.observe import generate_events as module
 from openai_proxy.observe.choice import observer_for
+from openai_proxy.observe.elements_observer import ElementsObserver
 from openai_proxy.observe.generate_events import GenerateEvents
 from openai_proxy.observe.intervals import IntervalCounts
-from openai_proxy.observe.json_objects import ObjectSplitter
-from openai_proxy.observe.objects_observer import ObjectsObserver
+from openai_proxy.observe.json_elements import ElementSplitter
 from openai_proxy.observe.observer import Observer
 from openai_proxy.observe.said import SILENT, TOKEN, VISIBLE
+from openai_proxy.observe.stream_observer import StreamObserver
 from openai_proxy.observe.usage import Usage, UsageMissing
 
 SSE = b"text/event-stream"
@@ -110,7 +112,7 @@ def test_events_without_a_token(data: bytes) -> None:
 def test_a_stream_of_events(dialect: str) -> None:
     """The clocks run by tokens; the last usage counts; the end is a reason to have finished."""
     observer = observer_for("generate_content", 200, SSE, None, dialect)
-    assert observer is not None and observer.is_stream
+    assert isinstance(observer, StreamObserver)
     observer.intervals = counts = IntervalCounts((0.0, 0.5, 1.0))
     for now, one in enumerate(STREAM):
         observer.piece(sse(one), float(now))
@@ -126,7 +128,7 @@ def test_a_stream_in_an_array() -> None:
     """The same without ``alt=sse``: known as a stream by its first byte."""
     pieces = [b"[", *(array(one)[1:-3] + b"," for one in STREAM)]
     observer = observed(*pieces[:-1], pieces[-1].rstrip(b",") + b"]", content_type=JSON)
-    assert isinstance(observer, ObjectsObserver) and observer.is_stream
+    assert observer.is_stream
     assert (observer.first_token_at, observer.first_visible_at, observer.last_token_at) == (2.0, 3.0, 5.0)
     assert (observer.token_events, observer.ended, observer.lost_track) == (4, True, False)
     assert (observer.usage, observer.usage_missing) == (EXPECTED, None)
@@ -189,6 +191,7 @@ def test_a_stream_that_is_cut(content_type: bytes) -> None:
         (b'[{"candidates":[', True, UsageMissing.UNPARSABLE),
         (b"", True, UsageMissing.UNPARSABLE),
         (b"", False, UsageMissing.DISCONNECT),
+        (b" ", True, UsageMissing.UNPARSABLE),
         (b"<html>", True, UsageMissing.UNPARSABLE),
     ],
 )
@@ -258,11 +261,12 @@ def test_a_large_event() -> None:
     """An image is seen, and its usage, its end and its error are not lost."""
     image = event({"inlineData": {"data": "x" * module.MAX_PARTS_BYTES}}, usageMetadata=usage(7, 3))
     events = GenerateEvents()
-    assert events.read(b"", json.dumps(image).encode()) == VISIBLE
-    assert not events.said.ended
-    image["candidates"][0]["finishReason"] = "STOP"
-    assert events.read(b"", json.dumps(image).encode()) == VISIBLE
-    assert events.said.ended
+    ended = []
+    for finish in (None, "STOP"):
+        image["candidates"][0]["finishReason"] = finish
+        assert events.read(b"", json.dumps(image).encode()) == VISIBLE
+        ended.append(events.said.ended)
+    assert ended == [False, True]
     assert events.said.usage() == EXPECTED
     assert observed(json.dumps(image).encode(), content_type=JSON).usage == EXPECTED
     padded = {"error": {"status": "INTERNAL", "message": "x" * module.MAX_PARTS_BYTES}}
@@ -282,11 +286,21 @@ def test_done() -> None:
     assert (observer.ended, observer.usage_missing) == (True, None)
 
 
-def test_an_object_that_is_too_long() -> None:
+def test_an_object_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is let go, and told: what it said is not known."""
     observer = observer_for("generate_content", 200, JSON, None)
-    assert isinstance(observer, ObjectsObserver)
-    observer._splitter = ObjectSplitter(max_bytes=50)
+    assert isinstance(observer, ElementsObserver)
+    observer._splitter = ElementSplitter(max_bytes=50)
     observer.piece(array(WORD), 1.0)
     observer.end()
     assert (observer.lost_track, observer.usage_missing) == (True, UsageMissing.UNPARSABLE)
+    monkeypatch.setattr(elements_observer, "MAX_JSON_BYTES", 50)
+    alone = observed(json.dumps(LAST).encode(), b" ", content_type=JSON)
+    assert isinstance(alone, ElementsObserver)
+    assert (alone.lost_track, alone.usage_missing, alone._pieces) == (True, UsageMissing.UNPARSABLE, [])
+
+
+def test_a_bomb() -> None:
+    """An array of nothing but brackets is let go, and what it had said is not taken for all."""
+    observer = observed(array(WORD)[:-2], b"[[" * (64 << 10), content_type=JSON)
+    assert (observer.lost_track, observer.ended) == (True, False)
