@@ -18,7 +18,9 @@ from openai_proxy.observe.templates import Template
 from openai_proxy.observe.usage import FORMS, NO_QUIRKS, Quirks
 
 MAX_PARTS_BYTES: Final = 64 * 1024
-"""An event with more is not looked at part by part: made of the smallest, they would take long."""
+"""An event with more is not looked at part by part: made of the smallest, they would take long. Nor
+is usage with more, for it has lists in it.
+"""
 _MAX_CANDIDATES: Final = 64
 _FINISHED: Final = re.compile(rb'"finishReason"[ \t\r\n]*:[ \t\r\n]*"')
 """A quote inside a string has a backslash before it: this is a member, if not surely a candidate's."""
@@ -147,7 +149,10 @@ class GenerateEvents:
     def _top(self, event: _Top) -> None:
         said = self.said
         usage = event.usage_metadata
-        if len(usage) and _COUNT not in bytes(usage):
+        if len(usage) > MAX_PARTS_BYTES:
+            said.unread = True
+            usage = NOTHING
+        elif _COUNT not in bytes(usage):
             # Vertex AI's, before the end: it shall not hide what was said.
             usage = NOTHING
         said.take(

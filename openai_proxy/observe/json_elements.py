@@ -8,7 +8,7 @@ from typing import Final
 MAX_ELEMENT_BYTES: Final = 16 * 1024 * 1024
 """A whole answer with its images in base64 fits; what is longer is not worth its memory."""
 MAX_BRACKETS: Final = 32 * 1024
-"""In one piece: some ten milliseconds of work. A piece of compressed ones can become millions."""
+"""In one piece: some tens of milliseconds of work. A piece of compressed ones can become millions."""
 
 # Possessive (*+): what a string has taken is never tried again in another way.
 _IN_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)

@@ -273,6 +273,14 @@ def test_a_large_event() -> None:
     assert observed(sse(padded)).error == ("INTERNAL", None)
 
 
+def test_usage_that_is_too_large() -> None:
+    """It could take long, and is none."""
+    details: list[Any] = [{}] * module.MAX_PARTS_BYTES
+    large = event(finish="STOP", usageMetadata={**usage(7, 3), "promptTokensDetails": details})
+    observer = observed(json.dumps(large).encode(), content_type=JSON)
+    assert (observer.usage, observer.usage_missing) == (None, UsageMissing.UNPARSABLE)
+
+
 def test_candidates_of_another_form() -> None:
     """They hide neither usage nor the end."""
     odd = {"candidates": [{"content": "text", "finishReason": "STOP"}], "usageMetadata": usage(7, 3)}
