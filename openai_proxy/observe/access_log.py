@@ -69,7 +69,9 @@ class Line(Struct, frozen=True, gc=False, kw_only=True):
     usage_missing: UsageMissing | None = None
     cost_microdollars: int | None = None
     retries: int = 0
+    attempts: int = 0
     attempt_results: Sequence[AttemptResult] = ()
+    tried: Sequence[tuple[str, AttemptResult]] | None = None
     connection_reused: bool | None = None
     error_source: ErrorSource | None = None
     error_type: str | None = None
@@ -172,7 +174,9 @@ def _line_of(record: Record, time: str, weight: int) -> Line:
         usage_missing=generation.usage_missing,
         cost_microdollars=_microdollars(generation.cost_picodollars),
         retries=_retries(record.attempts),
+        attempts=len(record.attempts),
         attempt_results=[attempt.result for attempt in record.attempts],
+        tried=_tried(record.attempts),
         connection_reused=_reused(record.attempts),
         error_source=error.source if error else None,
         error_type=_known(error.type, TYPES) if error else None,
@@ -216,6 +220,14 @@ def _retries(attempts: Sequence[Attempt]) -> int:
         if attempt.repeated:
             count += 1
     return count
+
+
+def _tried(attempts: Sequence[Attempt]) -> list[tuple[str, AttemptResult]] | None:
+    """Who was asked and how that ended; None if it was the first target alone, once."""
+    for attempt in attempts:
+        if attempt.move is not None:
+            return [(attempt.provider, attempt.result) for attempt in attempts]
+    return None
 
 
 def _reused(attempts: Sequence[Attempt]) -> bool | None:

@@ -26,15 +26,27 @@ PROXY_CODES: Final = (
 )  # fmt: skip
 """Ours, of errors in an upstream's stead; their type is ``PROXY_TYPE``."""
 
+ROUTING_TYPES: Final = {
+    "circuit_open": "server_error",
+    "upstream_rate_limited": "rate_limit_error",
+    "upstream_error_in_answer": "server_error",
+    "untranslatable_request": "invalid_request_error",
+    "model_not_found": "invalid_request_error",
+    "provider_not_found": "invalid_request_error",
+}
+"""Ours too, by the type of each: of the choice of a target, and of what an answer turned out to be."""
+
+_WITHOUT_PROVIDER: Final = frozenset({"model_not_found", "provider_not_found"})
+
 PROXY_TYPE: Final = "server_error"
 REFUSED_TYPE: Final = "invalid_request_error"
 """Of requests that are refused before they have a provider."""
 
 CODES: Final = frozenset(
     {
-        *PROXY_CODES,
+        *PROXY_CODES, *ROUTING_TYPES,
         "rate_limit_exceeded", "insufficient_quota", "context_length_exceeded", "invalid_api_key",
-        "model_not_found", "content_filter", "content_policy_violation", "invalid_value",
+        "content_filter", "content_policy_violation", "invalid_value",
         "missing_required_parameter", "unsupported_parameter", "unsupported_value", "server_error",
     }
 )  # fmt: skip
@@ -79,6 +91,9 @@ class ErrorMetrics:
         """Make the children whose first error has to be seen."""
         for code in codes:
             self._child(provider, Error(ErrorSource.PROXY, PROXY_TYPE, code))
+        for code, type_ in ROUTING_TYPES.items():
+            if code not in _WITHOUT_PROVIDER:
+                self._child(provider, Error(ErrorSource.PROXY, type_, code))
 
     def _child(self, provider: str, error: Error) -> Counter:
         return self._errors.child(

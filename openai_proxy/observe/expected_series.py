@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.outcome import Outcome
@@ -14,15 +14,28 @@ _ENDPOINT = "chat_completions"
 
 
 def expected_series(
-    providers: Iterable[str], targets: Iterable[tuple[str, str]], with_mock: bool = False
+    providers: Iterable[str],
+    targets: Iterable[tuple[str, str]],
+    with_mock: bool = False,
+    routes: Iterable[Sequence[str]] = (),
+    circuits: Iterable[tuple[str, str]] = (),
 ) -> tuple[int, int]:
-    """Series at the start, and when each target, ``(provider, model)``, has answered one chat completion."""
+    """Series at the start, and when each target, ``(provider, model)``, has answered one chat completion.
+
+    ``routes`` are the providers of each route's targets, in their order; ``circuits`` the targets that
+    have a breaker, each named as it will be to ``Metrics.watch_circuit``.
+    """
     metrics = Metrics(new_registry())
     for provider in providers:
         metrics.expect(provider)
         metrics.watch_pool(provider, lambda: NO_CONNECTIONS)
     if with_mock:
         metrics.expect("mock")
+    for route in routes:
+        metrics.expect_route(route)
+    for provider, model in circuits:
+        metrics.watch_circuit(provider, model, lambda: "closed")
+        metrics.watch_rest(provider, model, lambda: False)
     before = _series(metrics)
     for provider, model in targets:
         metrics.exchange_began(_ENDPOINT)

@@ -31,8 +31,8 @@ EXEMPLAR_LABEL: Final = "request_id"
 EXEMPLAR_ID_CHARACTERS: Final = 128 - len(EXEMPLAR_LABEL)
 """Names and values of an exemplar are at most 128 characters in all (OpenMetrics 1.0, "Exemplars")."""
 
-OPEN_LABELS: Final = frozenset({"model"})
-"""Labels whose values no code of ours lists: what a full family makes ``other`` first."""
+OPEN_LABELS: Final = frozenset({"member", "model"})
+"""Labels with many values: what a full family makes ``other`` first."""
 
 Values = tuple[str, ...]
 Rows = Iterable[tuple[Values, float]]

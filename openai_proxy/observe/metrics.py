@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -15,24 +14,20 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from openai_proxy.observe.buckets import DUR, OVER
-from openai_proxy.observe.endpoint import ENDPOINTS, OTHER
+from openai_proxy.observe.circuits import CircuitMetrics
+from openai_proxy.observe.endpoint import OTHER
 from openai_proxy.observe.errors import ErrorMetrics
-from openai_proxy.observe.families import Counter, Families, Histogram
+from openai_proxy.observe.families import Families
 from openai_proxy.observe.generation import GenerationMetrics
-from openai_proxy.observe.key_like import is_key_like
+from openai_proxy.observe.http_metrics import HttpMetrics, OfRequest
 from openai_proxy.observe.model import NONE
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_refusal
 from openai_proxy.observe.process import ProcessMetrics
 from openai_proxy.observe.rate_limits import RateLimits
 from openai_proxy.observe.record import SLOW_SECONDS, DisconnectPhase, Record
+from openai_proxy.observe.routing_metrics import RoutingMetrics, first_at_last_target
 from openai_proxy.observe.upstream import PoolNumbers, UpstreamMetrics
 from openai_proxy.wire.fields import Field
-
-_NOT_PLAIN: Final = re.compile(rb"[^\w.:/+=@~-]")
-"""Not in an id: it may be an upstream's text, and not each reader of OpenMetrics knows escapes."""
-
-STATUSES: Final = frozenset(range(100, 600))
 
 MAIN_ENDPOINTS: Final = ("chat_completions", "responses", "embeddings")
 """Those whose failures have a series before there is one."""
@@ -49,6 +44,7 @@ USUAL_STATUS: Final = {
     Outcome.UPSTREAM_STREAM_ERROR: 200,
     Outcome.PROXY_ERROR: 500,
     Outcome.PROXY_OVERLOAD: 503,
+    Outcome.PROXY_CIRCUIT_OPEN: 503,
 }
 """Of the outcomes that there can be by now: the status that a first failure mostly has."""
 
@@ -65,149 +61,6 @@ def new_registry() -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
-
-
-def shown_id(request_id: bytes) -> str:
-    """As it is in an exemplar; ``other`` if it may be a key that an upstream repeated."""
-    text = _NOT_PLAIN.sub(b"_", request_id).decode("ascii")
-    return OTHER if is_key_like(text) else text
-
-
-class OfEndpoint:
-    """Children of one endpoint."""
-
-    __slots__ = ("_disconnects", "_endpoint", "_metrics", "_overhead", "_received", "_sent")
-
-    def __init__(self, metrics: HttpMetrics, endpoint: str) -> None:
-        self._metrics = metrics
-        self._endpoint = endpoint
-        self._received = metrics.request_bytes.child(endpoint)
-        self._sent = metrics.response_bytes.child(endpoint)
-        self._overhead: Histogram | None = None
-        self._disconnects: dict[DisconnectPhase, Counter] = {}
-
-    def ended(self, record: Record) -> None:
-        """One exchange."""
-        self._received.value += record.received_bytes
-        self._sent.value += record.sent_bytes
-        if record.overhead_seconds is not None:
-            overhead = self._overhead
-            if overhead is None:
-                overhead = self._overhead = self._metrics.overhead_seconds.child(self._endpoint)
-            overhead.observe(record.overhead_seconds)
-        if record.phase is not None:
-            self.disconnects(record.phase).value += 1
-
-    def disconnects(self, phase: DisconnectPhase) -> Counter:
-        """The counter of clients that left in this phase."""
-        counter = self._disconnects.get(phase)
-        if counter is None:
-            counter = self._metrics.disconnects.child(self._endpoint, phase.value)
-            self._disconnects[phase] = counter
-        return counter
-
-
-class OfRequest:
-    """Children of one provider, endpoint and model: a look-up of labels costs more than a count."""
-
-    __slots__ = ("_counters", "_durations", "_labels", "_metrics", "endpoint")
-
-    def __init__(self, metrics: HttpMetrics, provider: str, endpoint: str, model: str) -> None:
-        self._metrics = metrics
-        self._labels = (provider, endpoint, model)
-        self._counters: dict[tuple[int, Outcome], Counter] = {}
-        self._durations: dict[int, Histogram] = {}
-        self.endpoint = metrics.of_endpoint(endpoint)
-
-    def ended(self, status: int, outcome: Outcome, duration_seconds: float, request_id: bytes = b"") -> None:
-        """One request; ``request_id`` only if it is to be found again."""
-        counter = self._counters.get((status, outcome))
-        if counter is None:
-            counter = self.counter(status, outcome)
-        counter.value += 1
-        status_class = status // 100
-        duration = self._durations.get(status_class)
-        if duration is None:
-            duration = self._durations[status_class] = self._metrics.request_seconds.child(
-                *self._labels, f"{status_class}xx" if status in STATUSES else OTHER
-            )
-        if request_id:
-            text = shown_id(request_id)
-            duration.observe_with_id(duration_seconds, text, self._metrics.seconds())
-        else:
-            duration.observe(duration_seconds)
-
-    def counter(self, status: int, outcome: Outcome) -> Counter:
-        """The counter of one end."""
-        text = str(status) if status in STATUSES else OTHER
-        counter = self._metrics.requests.child(*self._labels, text, outcome.value)
-        self._counters[status, outcome] = counter
-        return counter
-
-
-class HttpMetrics:
-    """The families of requests as clients see them."""
-
-    def __init__(self, families: Families, seconds: Callable[[], float]) -> None:
-        self.seconds = seconds
-        self.in_flight = dict.fromkeys(ENDPOINTS, 0)
-        self.streams_open: dict[str, int] = {}
-        self._endpoints: dict[str, OfEndpoint] = {}
-        self.requests = families.counter(
-            "http_requests",
-            "Client requests that ended, however they ended.",
-            ("provider", "endpoint", "model", "status", "outcome"),
-            cap=2500,
-        )
-        self.request_seconds = families.histogram(
-            "http_request_duration_seconds",
-            "From a client request's first byte to its answer's last.",
-            ("provider", "endpoint", "model", "status_class"),
-            DUR,
-            cap=600,
-        )
-        families.gauge(
-            "http_requests_in_flight",
-            "Client requests accepted and not ended.",
-            ("endpoint",),
-            lambda: [((endpoint,), count) for endpoint, count in list(self.in_flight.items())],
-        )
-        self._add_families(families)
-
-    def _add_families(self, families: Families) -> None:
-        of_endpoint = ("endpoint",)
-        self.request_bytes = families.counter(
-            "http_request_body_bytes", "Bytes of the bodies that clients sent.", of_endpoint, cap=20
-        )
-        self.response_bytes = families.counter(
-            "http_response_body_bytes", "Bytes of the bodies that clients were sent.", of_endpoint, cap=20
-        )
-        self.overhead_seconds = families.histogram(
-            "openai_proxy_overhead_seconds",
-            "Our own share of a request, without the waits for upstream and client.",
-            of_endpoint,
-            OVER,
-            cap=20,
-        )
-        self.disconnects = families.counter(
-            "openai_proxy_client_disconnects",
-            "Clients that left before they had their answer.",
-            ("endpoint", "phase"),
-            cap=60,
-        )
-        families.gauge(
-            "openai_proxy_streams_open",
-            "Streamed answers that have begun and not ended.",
-            ("provider",),
-            lambda: [((provider,), count) for provider, count in list(self.streams_open.items())],
-        )
-
-    def of_endpoint(self, endpoint: str) -> OfEndpoint:
-        """The children of an endpoint."""
-        found = self._endpoints.get(endpoint)
-        if found is None:
-            found = self._endpoints[endpoint] = OfEndpoint(self, endpoint)
-        return found
 
 
 class Metrics:
@@ -227,6 +80,8 @@ class Metrics:
         families = Families(registry)
         self.http = HttpMetrics(families, seconds)
         self.upstream = UpstreamMetrics(families)
+        self.routing = RoutingMetrics(families, self.upstream.retries)
+        self.circuits = CircuitMetrics(families)
         self.generation = GenerationMetrics(families)
         self.errors = ErrorMetrics(families)
         self.rate_limits = RateLimits(families, seconds)
@@ -255,8 +110,37 @@ class Metrics:
                 bound.counter(status, outcome)
         self.http.streams_open.setdefault(provider, 0)
         self.upstream.expect(provider, endpoints)
+        self.routing.expect(provider, endpoints)
         self.generation.expect(provider, endpoints)
         self.errors.expect(provider)
+
+    def expect_route(self, providers: Sequence[str]) -> None:
+        """Make the series of the moves within a route; ``providers`` are its targets', in their order.
+
+        Of a route whose targets come in any order, call it for each order that is likely.
+        """
+        self.routing.expect_route(providers)
+
+    def know_members(self, names: Iterable[str]) -> None:
+        """Names of members of a request that may be labels when a target is not sent them.
+
+        Of the code or of the configuration only; any other is ``other``.
+        """
+        self.routing.know_members(names)
+
+    def watch_circuit(self, provider: str, model: str, read: Callable[[], str]) -> None:
+        """Show a target's breaker; ``model`` as configured, empty: any. ``read`` is called in the
+        exporter's thread and tells one of ``circuits.STATES``.
+        """
+        self.circuits.watch(provider, model, read)
+
+    def circuit_changed(self, provider: str, model: str, to_state: str) -> None:
+        """A target's breaker came to this state."""
+        self.circuits.changed(provider, model, to_state)
+
+    def watch_rest(self, provider: str, model: str, read: Callable[[], bool]) -> None:
+        """Show whether a target rests; the same of ``model`` and ``read``."""
+        self.circuits.watch_rest(provider, model, read)
 
     def watch_pool(self, provider: str, read: Callable[[], PoolNumbers]) -> None:
         """Show this provider's connections. ``read`` is called in the exporter's thread."""
@@ -291,15 +175,46 @@ class Metrics:
         else:
             bound.ended(record.status, outcome, duration_seconds, record.request_id)
         bound.endpoint.ended(record)
-        upstream = self.upstream
-        for attempt in record.attempts:
-            upstream.of(attempt.provider, endpoint).ended(attempt, model)
-        if record.first_byte_seconds is not None:
-            upstream.of(provider, endpoint).first_byte(record.first_byte_seconds)
+        self._tried(bound, record)
         if record.generation is not None:
             self.generation.ended(provider, endpoint, record.generation)
         if record.error is not None:
             self.errors.told(provider, record.error)
+
+    def _tried(self, bound: OfRequest, record: Record) -> None:
+        """The attempts: nearly always one, at the first target."""
+        attempts = record.attempts
+        if len(attempts) == 1 and attempts[0].move is None and attempts[0].provider == record.provider:
+            here = bound.attempts
+            if here is None:
+                here = bound.attempts = self.upstream.of(record.provider, record.endpoint)
+            here.ended(attempts[0], record.model)
+            if record.first_byte_seconds is not None:
+                here.first_byte(record.first_byte_seconds)
+        else:
+            self._tried_several(record)
+        if record.client_retry or record.dropped:
+            self._asked(record)
+
+    def _tried_several(self, record: Record) -> None:
+        """Any number of them, or one that was not the first choice."""
+        upstream, endpoint, attempts = self.upstream, record.endpoint, record.attempts
+        known = first_at_last_target(attempts)
+        for index, attempt in enumerate(attempts):
+            # What it was asked for has another name there: with this one it would be a model that the
+            # provider does not have.
+            model = record.model if index >= known else OTHER
+            upstream.of(attempt.provider, endpoint).ended(attempt, model)
+        if record.first_byte_seconds is not None:
+            upstream.of(record.provider, endpoint).first_byte(record.first_byte_seconds)
+        self.routing.tried(attempts)
+
+    def _asked(self, record: Record) -> None:
+        """What is not so of most requests."""
+        if record.client_retry:
+            self.routing.client_retried(record.endpoint)
+        if record.dropped:
+            self.routing.dropped(record.provider, record.dropped)
 
     def request_refused(self, status: int, duration_seconds: float) -> None:
         self._refused.ended(status, outcome_of_refusal(status), duration_seconds)

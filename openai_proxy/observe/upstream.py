@@ -170,7 +170,7 @@ class UpstreamMetrics:
             "openai_proxy_retries",
             "Requests that were sent to an upstream again.",
             ("provider", "reason"),
-            cap=50,
+            cap=300,
         )
         self._add_connection_families(families)
 

@@ -22,6 +22,8 @@ from openai_proxy.observe.record import (
     Error,
     ErrorSource,
     Generation,
+    Move,
+    MoveKind,
     Record,
 )
 from openai_proxy.observe.usage import Usage, UsageMissing
@@ -112,7 +114,9 @@ def test_a_line_has_all_that_a_record_knows() -> None:
         "usage_missing": None,
         "cost_microdollars": 1235,
         "retries": 2,
+        "attempts": 2,
         "attempt_results": ["http_5xx", "ok"],
+        "tried": None,
         "connection_reused": True,
         "error_source": None,
         "error_type": None,
@@ -127,9 +131,21 @@ def test_what_is_not_known_is_null() -> None:
     known = {name for name, value in line.items() if value is not None}
     assert known == {
         "time", "weight", "provider", "endpoint", "model", "status", "outcome", "is_stream",
-        "duration_seconds", "received_bytes", "sent_bytes", "retries", "attempt_results",
+        "duration_seconds", "received_bytes", "sent_bytes", "retries", "attempts", "attempt_results",
     }  # fmt: skip
-    assert (line["retries"], line["attempt_results"]) == (0, [])
+    assert (line["retries"], line["attempts"], line["attempt_results"]) == (0, 0, [])
+
+
+def test_who_was_tried_is_told_where_there_was_a_move() -> None:
+    """Also where the first target was passed over; the provider is the last one's."""
+    limited = AttemptResult.HTTP_429
+    moved = Attempt("azure", AttemptResult.OK, 1.0, move=Move(MoveKind.FALLBACK, "openai", limited))
+    line = line_of(provider="azure", attempts=(Attempt("openai", limited, 0.1), moved))
+    assert (line["provider"], line["attempts"]) == ("azure", 2)
+    assert line["tried"] == [["openai", "http_429"], ["azure", "ok"]]
+    line = line_of(provider="azure", attempts=(moved,))
+    assert (line["attempts"], line["retries"], line["tried"]) == (1, 0, [["azure", "ok"]])
+    assert line_of(attempts=(Attempt("openai", AttemptResult.OK, 1.0),))["tried"] is None
 
 
 def test_a_failure_says_who_and_why() -> None:

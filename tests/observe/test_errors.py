@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from openai_proxy.observe.errors import CODES, PROXY_CODES, TYPES, ErrorMetrics
+from openai_proxy.observe.errors import CODES, PROXY_CODES, ROUTING_TYPES, TYPES, ErrorMetrics
 from openai_proxy.observe.families import Families
 from openai_proxy.observe.model import NONE, OTHER
 from openai_proxy.observe.record import Error, ErrorSource
@@ -40,6 +40,19 @@ def test_every_error_of_ours_is_known_and_expected() -> None:
     for code in PROXY_CODES:
         labels = {"provider": "openai", "source": "proxy", "type": "server_error", "code": code}
         assert registry.get_sample_value("openai_proxy_errors_total", labels) == 0
+
+
+def test_errors_of_routing_are_known_and_those_with_a_provider_expected() -> None:
+    """Each with its type; who asks for a model or a provider that does not exist has none."""
+    registry = CollectorRegistry()
+    ErrorMetrics(Families(registry)).expect("openai")
+    assert ROUTING_TYPES.keys() <= CODES and set(ROUTING_TYPES.values()) <= TYPES
+    expected = set()
+    for code, type_ in ROUTING_TYPES.items():
+        labels = {"provider": "openai", "source": "proxy", "type": type_, "code": code}
+        if registry.get_sample_value("openai_proxy_errors_total", labels) == 0:
+            expected.add(code)
+    assert ROUTING_TYPES.keys() - expected == {"model_not_found", "provider_not_found"}
 
 
 @pytest.mark.parametrize(

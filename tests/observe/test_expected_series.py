@@ -21,3 +21,13 @@ def test_each_provider_has_series_from_the_start() -> None:
     """Those whose first failure has to be seen."""
     (one, _), (two, _), (three, _) = (expected_series(names, []) for names in ("a", "ab", "abc"))
     assert 0 < two - one == three - two
+
+
+def test_routes_and_breakers_have_series_from_the_start() -> None:
+    """Three states and three changes of each breaker, a rest, and the fallbacks of each route."""
+    plain, _ = expected_series(["one", "two"], [])
+    with_breaker, _ = expected_series(["one", "two"], [], circuits=[("one", "gpt-5")])
+    assert with_breaker - plain == 7
+    with_route, _ = expected_series(["one", "two"], [], routes=[("one", "two")])
+    twice, _ = expected_series(["one", "two"], [], routes=[("one", "two")] * 2)
+    assert plain < with_route == twice

@@ -20,6 +20,7 @@ from openai_proxy.observe.metrics import MAIN_ENDPOINTS, USUAL_STATUS, Metrics, 
 from openai_proxy.observe.model import KNOWN, NONE, OTHER
 from openai_proxy.observe.outcome import Outcome, outcome_of_status
 from openai_proxy.observe.record import (
+    SLOW,
     SLOW_SECONDS,
     Attempt,
     AttemptResult,
@@ -27,8 +28,11 @@ from openai_proxy.observe.record import (
     Error,
     ErrorSource,
     Generation,
+    Move,
+    MoveKind,
     Record,
 )
+from openai_proxy.observe.routing_metrics import FALLBACK_REASONS
 from openai_proxy.observe.usage import Usage, UsageMissing
 from openai_proxy.wire.response import Timings
 from tests.support.tools import require_tool
@@ -177,7 +181,7 @@ def test_what_is_expected_of_a_provider_is_there_before_it_happens() -> None:
     for provider in ("openai", "mock"):
         metrics.expect(provider)
     shown = text(metrics)
-    assert len(shown.splitlines()) - before < 250
+    assert len(shown.splitlines()) - before < 300
     read = metrics.registry.get_sample_value
     for endpoint in MAIN_ENDPOINTS:
         for outcome, status in USUAL_STATUS.items():
@@ -237,7 +241,20 @@ timings = st.builds(
     connect_seconds=seconds,
     tls_seconds=maybe_seconds,
 )
-attempts = st.builds(Attempt, providers, st.sampled_from(AttemptResult), seconds, st.none() | timings)
+moves = st.builds(
+    Move, st.sampled_from(MoveKind), providers, st.sampled_from(sorted(FALLBACK_REASONS)) | st.text()
+)
+attempts = st.builds(
+    Attempt,
+    providers,
+    st.sampled_from(AttemptResult),
+    seconds,
+    st.none() | timings,
+    failed_again=st.booleans(),
+    move=st.none() | moves,
+)
+wasteful = st.builds(replace, attempts, wasted_picodollars=st.none() | st.integers(0, 1 << 50))
+several = st.lists(wasteful, min_size=2, max_size=4) | st.lists(attempts, max_size=1)
 usages = st.builds(
     Usage,
     input_tokens=st.none() | tokens,
@@ -282,7 +299,9 @@ records = st.builds(
     first_byte_seconds=maybe_seconds,
     overhead_seconds=maybe_seconds,
     is_stream=st.booleans(),
-    attempts=st.lists(attempts, max_size=3).map(tuple),
+    attempts=several.map(tuple),
+    client_retry=st.integers(0, 3),
+    dropped=st.lists(st.text() | st.just("top_k"), unique=True, max_size=3).map(tuple),
     error=st.none()
     | st.builds(Error, st.sampled_from(ErrorSource), st.none() | st.text(), st.none() | st.text()),
     generation=st.none() | generations,
@@ -296,6 +315,7 @@ def sums(ended: list[Record]) -> dict[str, float]:
     used = [one for one in made if one.usage is not None]
     usage = [one.usage for one in used if one.usage is not None]
     timed = [attempt.timings for attempt in tried if attempt.timings is not None]
+    moved = Counter(attempt.move.kind for attempt in tried if attempt.move is not None)
 
     def there(values: list[float | None]) -> int:
         return sum(value is not None for value in values)
@@ -311,7 +331,13 @@ def sums(ended: list[Record]) -> dict[str, float]:
         "openai_proxy_upstream_request_duration_seconds_count": len(tried),
         "openai_proxy_upstream_connection_requests_total": len(timed),
         "openai_proxy_upstream_pool_wait_seconds_count": len(timed),
-        "openai_proxy_retries_total": sum(one.repeated for one in timed),
+        "openai_proxy_retries_total": sum(one.repeated for one in tried) + moved[MoveKind.RETRY],
+        "openai_proxy_fallbacks_total": moved[MoveKind.FALLBACK],
+        "openai_proxy_hedges_total": moved[MoveKind.HEDGE],
+        "openai_proxy_client_retries_total": sum(one.client_retry > 0 for one in ended),
+        "openai_proxy_dropped_members_total": sum(
+            ("top_k" in one.dropped) + bool({*one.dropped} - {"top_k"}) for one in ended
+        ),
         "openai_proxy_overhead_seconds_count": there([one.overhead_seconds for one in ended]),
         "openai_proxy_time_to_first_byte_seconds_count": there([one.first_byte_seconds for one in ended]),
         "openai_proxy_client_disconnects_total": sum(one.phase is not None for one in ended),
@@ -342,6 +368,8 @@ def test_whatever_happens_the_sums_are_right(ended: list[Record]) -> None:
     """Nothing is lost, counted twice or left in flight; both formats can be read."""
     metrics = Metrics(new_registry())
     metrics.expect("openai")
+    metrics.expect_route(["openai", "mock"])
+    metrics.know_members(["top_k"])
     for record in ended:
         run(metrics, record)
     shown = totals(metrics)
@@ -353,6 +381,8 @@ def test_whatever_happens_the_sums_are_right(ended: list[Record]) -> None:
         if one.generation is not None and one.generation.usage is not None
     )
     assert shown["openai_proxy_cost_usd_total"] == pytest.approx(cost / 10**12, rel=1e-12)
+    wasted = sum(attempt.wasted_picodollars or 0 for record in ended for attempt in record.attempts)
+    assert shown["openai_proxy_hedge_wasted_cost_usd_total"] == pytest.approx(wasted / 10**12, rel=1e-12)
     list(text_string_to_metric_families(openmetrics.generate_latest(metrics.registry).decode()))
     outcomes: Counter[str] = Counter()
     for family in metrics.registry.collect():
@@ -370,8 +400,19 @@ FULL = replace(
     overhead_seconds=0.001,
     is_stream=True,
     attempts=(
-        Attempt("openai", AttemptResult.OK, 1.0, Timings(lookup_seconds=1, connect_seconds=1, tls_seconds=1)),
+        Attempt("mock", AttemptResult.TIMEOUT, 1.0, move=Move(MoveKind.HEDGE, "openai", SLOW)),
+        Attempt("openai", AttemptResult.TIMEOUT, 1.0, wasted_picodollars=1),
+        Attempt("openai", AttemptResult.TIMEOUT, 1.0, move=Move(MoveKind.RETRY, "openai", "timeout")),
+        Attempt(
+            "openai",
+            AttemptResult.OK,
+            1.0,
+            Timings(lookup_seconds=1, connect_seconds=1, tls_seconds=1),
+            move=Move(MoveKind.FALLBACK, "mock", "timeout"),
+        ),
     ),
+    client_retry=1,
+    dropped=("top_k",),
     error=Error(ErrorSource.UPSTREAM, "server_error", "server_error"),
     generation=Generation(
         model="gpt-5",
@@ -390,6 +431,8 @@ def test_promtool_has_nothing_to_say() -> None:
     promtool = require_tool("promtool")
     metrics = Metrics(new_registry())
     metrics.expect("openai")
+    metrics.watch_circuit("openai", "", lambda: "closed")
+    metrics.watch_rest("openai", "", lambda: False)
     run(metrics, FULL)
     done = subprocess.run(
         (promtool, "check", "metrics"), input=text(metrics), capture_output=True, text=True, timeout=60
