@@ -21,6 +21,7 @@ from openai_proxy.config.secret import SecretReader
 from openai_proxy.config.settings import LIMIT_FIELDS, Limits, PoolLimits, Settings, Timeouts
 from openai_proxy.observe import buckets
 from openai_proxy.observe.access_log import Line
+from openai_proxy.observe.circuits import ANY_MODEL, MOST_TARGETS, STATES
 from openai_proxy.observe.endpoint import _BY_PREFIX, ENDPOINTS, OTHER
 from openai_proxy.observe.errors import CODES, TYPES
 from openai_proxy.observe.families import EXEMPLAR_ID_CHARACTERS, Family, HistogramFamily, Parent
@@ -30,6 +31,7 @@ from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.process import LOG_LEVELS
 from openai_proxy.observe.rate_limits import FORGET_SECONDS, MOST_PAIRS
 from openai_proxy.observe.record import SLOW_SECONDS, AttemptResult, DisconnectPhase, ErrorSource
+from openai_proxy.observe.routing_metrics import FALLBACK_REASONS, HEDGE_RESULTS, RETRY_REASONS
 from openai_proxy.observe.upstream import CONNECT_RESULTS, STALE_CONNECTION
 from openai_proxy.observe.usage import UsageMissing
 from openai_proxy.policy.cost import Price, Rates
@@ -275,6 +277,8 @@ def test_metrics_has_the_bound_on_series() -> None:
     families = section("docs/metrics.md", "## Families")
     assert f"more than {FORGET_SECONDS // 60} minutes ago" in families
     assert f"{MOST_PAIRS} pairs of provider and model" in families
+    assert f"model `{ANY_MODEL}`" in families
+    assert re.search(rf"states of {MOST_TARGETS}\s+targets are shown", families)
 
 
 def test_metrics_has_every_value_of_the_other_labels() -> None:
@@ -288,7 +292,14 @@ def test_metrics_has_every_value_of_the_other_labels() -> None:
     assert said == {
         ("result", "upstream_attempts_total"): set(AttemptResult),
         ("result", "upstream_connections_opened_total"): set(CONNECT_RESULTS),
-        ("reason", "retries_total"): {STALE_CONNECTION},
+        ("reason", "retries_total"): {STALE_CONNECTION, *RETRY_REASONS},
+        ("reason", "fallbacks_total"): set(FALLBACK_REASONS),
+        ("from_provider", "fallbacks_total"): set(),
+        ("to_provider", "fallbacks_total"): set(),
+        ("result", "hedges_total"): set(HEDGE_RESULTS),
+        ("state", "circuit_state"): set(STATES),
+        ("to_state", "circuit_transitions_total"): set(STATES),
+        ("member", "dropped_members_total"): {OTHER},
         ("reason", "usage_missing_total"): set(UsageMissing),
         ("phase", "client_disconnects_total"): set(DisconnectPhase),
         ("phase", "upstream_connect_duration_seconds"): {"dns", "tcp", "tls"},

@@ -47,6 +47,12 @@ FAMILIES: Final = (
         "http_response_body_bytes endpoint",
         "openai_proxy_upstream_attempts provider endpoint result",
         "openai_proxy_retries provider reason",
+        "openai_proxy_fallbacks from_provider to_provider reason",
+        "openai_proxy_hedges provider result",
+        "openai_proxy_hedge_wasted_cost_usd provider",
+        "openai_proxy_circuit_transitions provider model to_state",
+        "openai_proxy_client_retries endpoint",
+        "openai_proxy_dropped_members provider member",
         "openai_proxy_client_disconnects endpoint phase",
         "openai_proxy_upstream_connections_opened provider result",
         "openai_proxy_upstream_connection_requests provider reused",
@@ -72,6 +78,8 @@ FAMILIES: Final = (
         "http_requests_in_flight endpoint",
         "openai_proxy_streams_open provider",
         "openai_proxy_upstream_connections provider state",
+        "openai_proxy_circuit_state provider model state",
+        "openai_proxy_target_resting provider model",
         "openai_proxy_client_connections",
         "openai_proxy_upstream_ratelimit_remaining provider model resource",
         "openai_proxy_upstream_ratelimit_limit provider model resource",
@@ -152,7 +160,17 @@ _VALUES: Final[dict[str, tuple[str, ...]]] = {
         "stream_without_usage", "disconnect", "unparsable", "none_in_answer", "not_in_api", "no_answer",
         "background",
     ),
-    "openai_proxy_retries reason": ("stale_connection",),
+    "openai_proxy_retries reason": (
+        "stale_connection", "http_4xx", "http_429", "http_5xx", "timeout", "connect_error", "tls_error",
+        "protocol_error", "stream_error",
+    ),
+    "openai_proxy_fallbacks reason": (
+        "circuit_open", "rate_limited", "http_4xx", "http_429", "http_5xx", "timeout", "connect_error",
+        "tls_error", "protocol_error", "stream_error",
+    ),
+    "openai_proxy_hedges result": ("won", "lost"),
+    "openai_proxy_circuit_state state": ("closed", "open", "half_open"),
+    "openai_proxy_circuit_transitions to_state": ("closed", "open", "half_open"),
 }  # fmt: skip
 """By label, or by family and label where each family has values of its own."""
 

@@ -17,7 +17,8 @@ OUTCOMES: Final = {
     "proxy_error": "red",
     "proxy_overload": "dark-red",
     "proxy_throttled": "light-red",
-    "proxy_circuit_open": "semi-dark-red",
+    # Ours, but because of the provider.
+    "proxy_circuit_open": "super-light-orange",
 }
 
 RESULTS: Final = {
@@ -54,5 +55,12 @@ STATUSES: Final = {
 LEVELS: Final = {"debug": "text", "info": "blue", "warn": "yellow", "error": "orange", "critical": "red"}
 
 PHASES: Final = {"before_upstream": "light-blue", "before_first_byte": "blue", "mid_stream": "dark-blue"}
+
+CIRCUITS: Final = {"closed": "green", "half-open": "yellow", "open": "red"}
+"""In the order of the numbers that stand for them, from 0."""
+
+CHANGES: Final = {"/ closed$/": "green", "/ half_open$/": "yellow", "/ open$/": "red"}
+
+HEDGES: Final = {"won": "green", "lost": "orange"}
 
 SLOS: Final = {"own": "red", "end_to_end": "orange"}

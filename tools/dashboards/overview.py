@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from tools.dashboards.board import Json, board
-from tools.dashboards.colours import OUTCOMES, PHASES, SLOS, STATUSES, WHOSE
-from tools.dashboards.panels import Query, Text, heatmap, lines, quantiles, stat, table
-from tools.dashboards.queries import JOB, MODEL, PROVIDER, increase, or_zero, quantile, rate, share, total
+from tools.dashboards.colours import CIRCUITS, OUTCOMES, PHASES, SLOS, STATUSES, WHOSE
+from tools.dashboards.panels import Query, Text, heatmap, lines, quantiles, stat, states, table
+from tools.dashboards.queries import (
+    JOB,
+    MODEL,
+    PROVIDER,
+    circuit,
+    increase,
+    or_zero,
+    quantile,
+    rate,
+    share,
+    total,
+)
 
 REQUESTS = "http_requests_total"
 DURATION, ATTEMPT = "http_request_duration_seconds", "openai_proxy_upstream_request_duration_seconds"
@@ -13,6 +24,10 @@ OVERHEAD = "openai_proxy_overhead_seconds"
 FIRST_BYTE, FIRST = "openai_proxy_time_to_first_byte_seconds", "openai_proxy_time_to_first_token_seconds"
 OUTPUT, COST = "openai_proxy_output_tokens_total", "openai_proxy_cost_usd_total"
 MISSING, UNPRICED = "openai_proxy_usage_missing_total", "openai_proxy_unpriced_requests_total"
+OURS, THEIRS = (
+    'outcome=~"proxy_.+",outcome!="proxy_circuit_open"',
+    'outcome=~"upstream_.+|proxy_circuit_open"',
+)
 FAILED, VALID = 'outcome=~"(upstream|proxy)_.+"', 'outcome!~"client_.+"'
 BY_MODEL = ("provider", "model")
 _GOOD_ABOVE = (("red", None), ("orange", 0.95), ("green", 0.995))
@@ -118,21 +133,22 @@ def _whose() -> list[Json]:
         stat(
             Text(
                 "Proxy failed",
-                "Share of the requests that ended in an outcome proxy_*: a fault or a limit of ours "
-                f"({REQUESTS}).",
+                "Share of the requests that ended in an outcome proxy_* but proxy_circuit_open: a fault or a "
+                f"limit of ours ({REQUESTS}).",
                 "percentunit",
             ),
-            share(or_zero(total(rate(REQUESTS, MODEL, 'outcome=~"proxy_.+"'))), valid),
+            share(or_zero(total(rate(REQUESTS, MODEL, OURS))), valid),
             steps=(("green", None), ("orange", 0.0005), ("red", 0.005)),
             decimals=2,
         ),
         stat(
             Text(
                 "Provider failed",
-                f"Share of the requests that ended in an outcome upstream_* ({REQUESTS}).",
+                "Share of the requests that ended in an outcome upstream_*, or that an open circuit ended "
+                f"({REQUESTS}).",
                 "percentunit",
             ),
-            share(or_zero(total(rate(REQUESTS, MODEL, 'outcome=~"upstream_.+"'))), valid),
+            share(or_zero(total(rate(REQUESTS, MODEL, THEIRS))), valid),
             steps=(("green", None), ("orange", 0.005), ("red", 0.05)),
             decimals=2,
         ),
@@ -344,5 +360,16 @@ def _troubles() -> list[Json]:
             ),
             labels=("severity", "alertstate", "alertname"),
             width=8,
+        ),
+        states(
+            Text(
+                "Circuits",
+                "The breaker of each target, at the worst of the instances; open: requests go elsewhere or "
+                "fail at once. The model is a target's, or any (openai_proxy_circuit_state).",
+                "none",
+            ),
+            Query(circuit(), "{{provider}} {{model}}"),
+            CIRCUITS,
+            width=24,
         ),
     ]

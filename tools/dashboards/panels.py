@@ -124,6 +124,27 @@ def quantiles(text: Text, histogram: str, scope: str, *, more: str = "", width: 
     return lines(text, *queries, colours=QUANTILES, width=width)
 
 
+def states(text: Text, query: Query, colours: Mapping[str, str], *, width: int = 12) -> Json:
+    """A bar for each series, in the colour of its state; the states are numbers from 0, in their order."""
+    mapping = {
+        str(number): {"text": name, "color": colour, "index": number}
+        for number, (name, colour) in enumerate(colours.items())
+    }
+    defaults: Json = {
+        "mappings": [{"type": "value", "options": mapping}],
+        "custom": {"fillOpacity": 70, "lineWidth": 0},
+    }
+    options: Json = {
+        "alignValue": "left",
+        "legend": _LEGEND,
+        "mergeValues": True,
+        "rowHeight": 0.9,
+        "showValue": "auto",
+        "tooltip": {"mode": "single"},
+    }
+    return _panel("state-timeline", text, [query], (width, 8), defaults, options)
+
+
 def heatmap(text: Text, expr: str, *, width: int = 12) -> Json:
     """How many in which bucket; ``expr`` keeps the label ``le``."""
     options: Json = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.dashboards.between_targets import between_targets
 from tools.dashboards.board import Json, board
 from tools.dashboards.colours import CONNECTING, RESULTS
 from tools.dashboards.panels import Query, Text, lines, quantiles, row, table
@@ -28,6 +29,8 @@ def dashboard() -> Json:
             row("All providers"),
             *_compared(),
             *_rate_limits(),
+            row("Between targets"),
+            *between_targets(),
             row("$provider", repeat="provider"),
             *_attempts(),
             *_tokens(),
@@ -156,9 +159,9 @@ def _attempts() -> list[Json]:
         lines(
             Text(
                 "Retries",
-                "Requests that went out once more. stale_connection: the provider had closed the kept "
-                "connection; if there are many, keep them for less long (pool_idle_seconds). The model "
-                "does not apply (openai_proxy_retries_total).",
+                "Requests that went out once more to the same target, by how the attempt before ended. "
+                "stale_connection: the provider had closed the kept connection; if there are many, keep them "
+                "for less long (pool_idle_seconds). The model does not apply (openai_proxy_retries_total).",
                 "reqps",
             ),
             Query(total(rate("openai_proxy_retries_total", PROVIDER), "reason"), "{{reason}}"),

@@ -36,6 +36,13 @@ def or_zero(expression: str) -> str:
     return f"({expression} or vector(0))"
 
 
+def circuit() -> str:
+    """Of each target 0, 1 or 2: its breaker is closed, half-open or open, at the worst of the instances."""
+    state = "openai_proxy_circuit_state"
+    is_open, on_trial = (select(state, PROVIDER, f'state="{name}"') for name in ("open", "half_open"))
+    return f"max by (provider, model) (2 * {is_open} + ignoring (state) {on_trial})"
+
+
 def share(part: str, whole: str) -> str:
     """``part`` of ``whole``, 0 to 1; nothing where the whole is 0."""
     return f"{part} / ({whole} > 0)"

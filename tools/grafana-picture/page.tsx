@@ -173,7 +173,10 @@ function Rows({ panel, width, height }: { panel: Panel; width: number; height: n
   </table></div>;
 }
 
-const KINDS: Record<string, typeof Stat> = { stat: Stat, timeseries: Lines, heatmap: Heat, table: Rows };
+// "state-timeline" is in Grafana's core and in no package either: its states are drawn as lines.
+const KINDS: Record<string, typeof Stat> = {
+  stat: Stat, timeseries: Lines, heatmap: Heat, table: Rows, 'state-timeline': Lines,
+};
 
 class Guard extends React.Component<{ children: React.ReactNode }, { error?: Error }> {
   state: { error?: Error } = {};
