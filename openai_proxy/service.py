@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet import endpoints
@@ -43,6 +44,9 @@ from openai_proxy.wire.agent import Agent
 from openai_proxy.wire.body import HeldBodies
 from openai_proxy.wire.tls import trust_root_from_file
 
+if TYPE_CHECKING:
+    from openai_proxy.config.configuration import Configuration
+
 
 def url_of(address: Any, scheme: str) -> str:
     """Where clients find a listening port: ``http://127.0.0.1:8080``, or ``unix:/run/proxy``."""
@@ -59,14 +63,20 @@ def reason_of(error: BaseException | None) -> str:
     return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
 
 
+def _nothing() -> None:
+    """There are no keys that are fetched."""
+
+
 class ProxyService(MultiService):
     """Listens, serves, and lets go of everything when it is stopped."""
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    def __init__(self, settings: Settings, reactor: Any, configuration: Configuration | None = None) -> None:
+        """:param configuration: what a file says of providers and routes; None: there is no file."""
         super().__init__()
         self.settings = settings
+        self._configuration = configuration
         self.reactor = reactor
         self.metrics = Metrics(new_registry())
         self._reactor_watch = ReactorWatch(reactor, self.metrics)
@@ -86,10 +96,11 @@ class ProxyService(MultiService):
             prices,
         )
         trust_root = trust_root_from_file(settings.ca_file) if settings.ca_file else None
+        self._stop_keys: Callable[[], None] = _nothing
         self.agent = Agent(reactor, settings.timeouts, settings.pool, trust_root)
         self._exporter = Exporter(YieldingRegistry(self.metrics.registry))
         self.site.add({**self._routes(), b"metrics": self._exporter.resource})
-        self.port: IListeningPort | None = None
+        self.ports: list[IListeningPort] = []
 
     def _sink(self) -> Sink:
         settings, reactor = self.settings, self.reactor
@@ -100,13 +111,16 @@ class ProxyService(MultiService):
         return Sinks((self.metrics, lines))
 
     def _routes(self) -> dict[bytes, IResource]:
-        base_url = self.settings.upstream.encode("ascii")
-        openai = self._target("openai", base_url, self.agent)
-        self.metrics.watch_pool("openai", lambda: self.agent.pool_of(base_url) or NO_CONNECTIONS)
-        routes: dict[bytes, IResource] = {
-            b"openai": Relay(openai, b"/openai", self.context),
-            b"v1": Relay(openai, b"", self.context),
-        }
+        if self._configuration is None:
+            base_url = self.settings.upstream.encode("ascii")
+            openai = self._target("openai", base_url, self.agent)
+            self._watch_pool("openai", base_url)
+            routes: dict[bytes, IResource] = {
+                b"openai": Relay(openai, b"/openai", self.context),
+                b"v1": Relay(openai, b"", self.context),
+            }
+        else:
+            routes = self._configured_routes(self._configuration)
         if self.settings.mock:
             # A third of a megabyte that --no-mock spares.
             from openai_proxy.providers.mock.agent import MockAgent
@@ -116,6 +130,20 @@ class ProxyService(MultiService):
             mock = self._target("mock", b"mock://mock", agent, priced_as="openai", names_models=False)
             routes[b"mock"] = Relay(mock, b"/mock", self.context)
         return routes
+
+    def _configured_routes(self, configuration: Configuration) -> dict[bytes, IResource]:
+        # What only a file asks for is memory that a daemon without one is spared.
+        from openai_proxy.targets import Wiring
+
+        wiring = Wiring(configuration, self.settings, self.agent, self.reactor, self.metrics)
+        for name, target in wiring.targets.items():
+            self.metrics.expect(name)
+            self._watch_pool(name, target.provider.base_url)
+        self._stop_keys = wiring.stop
+        return wiring.routes(self.context)
+
+    def _watch_pool(self, name: str, base_url: bytes) -> None:
+        self.metrics.watch_pool(name, lambda: self.agent.pool_of(base_url) or NO_CONNECTIONS)
 
     def _target(self, name: str, base_url: bytes, agent: IAgent, **more: Any) -> Target:
         self.metrics.expect(name)
@@ -127,14 +155,18 @@ class ProxyService(MultiService):
     def privilegedStartService(self) -> None:
         """Listen; a port that cannot be had ends the daemon with one line and status 1."""
         super().privilegedStartService()
-        endpoint = endpoints.serverFromString(self.reactor, self.settings.listen)
+        for description in self.settings.listen:
+            self._listen(description)
+
+    def _listen(self, description: str) -> None:
+        endpoint = endpoints.serverFromString(self.reactor, description)
         failures: list[Failure] = []
-        endpoint.listen(self.site).addCallbacks(self._listening, failures.append)
+        endpoint.listen(self.site).addCallback(self._listening, description).addErrback(failures.append)
         # Twisted's endpoints listen at once. A SystemExit raised in a callback would stay in
         # the Deferred, and the daemon would run on without a port.
         for failure in failures:
             reason = reason_of(failure.value)
-            print(f"openai_proxy: --port {self.settings.listen}: {reason}", file=sys.__stderr__, flush=True)
+            print(f"openai_proxy: --port {description}: {reason}", file=sys.__stderr__, flush=True)
             raise SystemExit(1)
 
     def startService(self) -> None:
@@ -151,16 +183,16 @@ class ProxyService(MultiService):
         self._log_counter.start()
         self._reactor_watch.start()
 
-    def _listening(self, port: IListeningPort) -> None:
-        self.port = port
-        scheme = "https" if self.settings.listen.startswith("ssl:") else "http"
+    def _listening(self, port: IListeningPort, description: str) -> None:
+        self.ports.append(port)
+        scheme = "https" if description.startswith("ssl:") else "http"
         url = url_of(port.getHost(), scheme)
         self._log.info("openai_proxy {version} serves on {url}", version=__version__, url=url)
 
     async def _close(self) -> None:
         self.site.draining = True
-        if self.port is not None:
-            await maybeDeferred(self.port.stopListening)
+        for port in self.ports:
+            await maybeDeferred(port.stopListening)
         self.site.abort_all()
         # A transport aborts in the next turn. Without it the process's exit would close the
         # sockets, and an answer without a length would seem to have ended.
@@ -173,6 +205,7 @@ class ProxyService(MultiService):
     def stopService(self) -> Deferred[None]:
         """Stop listening, then cut what is left."""
         super().stopService()
+        self._stop_keys()
         self._exporter.stop()
         self._reactor_watch.stop()
         self._log_counter.stop()

@@ -60,12 +60,16 @@ def log_path(path: str | None) -> str | None:
     return path if path in (None, STDOUT) else os.path.abspath(path)
 
 
+def _listen(value: str) -> tuple[str, ...]:
+    return (listen_description(value),)
+
+
 def _off(_: Any) -> bool:
     return False
 
 
 _SETS: tuple[tuple[str, str, str, Any], ...] = (
-    ("port", "", "listen", listen_description),
+    ("port", "", "listen", _listen),
     ("upstream", "", "upstream", root_url),
     ("ca-file", "", "ca_file", str),
     ("access-log", "", "access_log", log_path),
@@ -159,10 +163,13 @@ class Options(usage.Options):
             except ValueError as error:
                 raise usage.UsageError(f"--limit: {error}") from None
         self.settings = settings
+        if configuration is not None and "upstream" in self._given:
+            if "openai" not in configuration.providers:
+                raise usage.UsageError("--upstream: the configuration has no provider openai")
+            configuration = configuration.with_upstream(settings.upstream)
+        self.configuration = configuration
         if configuration is not None and self["check"]:
             self._check(configuration)
-        if configuration is not None:
-            _end_with(str(configuration.refusal() or ""))
 
     def _configuration(self) -> Configuration | None:
         """What the file says; one that is wrong ends the process with a line for each problem."""
@@ -183,12 +190,11 @@ class Options(usage.Options):
             _end_with(str(error))
             raise
 
-    @property
-    def listen_place(self) -> str:
-        """Where ``settings.listen`` was said, for an error about it."""
+    def listen_place(self, number: int) -> str:
+        """Where one of ``settings.listen`` was said, for an error about it."""
         if self["config"] is None or "port" in self._given:
             return "--port"
-        return f"{self['config']}: listeners[0].address:"
+        return f"{self['config']}: listeners[{number}].address:"
 
     def _check(self, configuration: Configuration) -> None:
         """Print what was understood, and end the process: 0 if a daemon can start with it, else 1."""
@@ -211,7 +217,7 @@ class Options(usage.Options):
         for number, listener in enumerate(configuration.file.listeners):
             place = f"{configuration.path}: listeners[{number}].address:"
             checks.append(partial(check_endpoint, reactor, listen_description(listener.address), place))
-        problems = [str(configuration.refusal() or "")]
+        problems: list[str] = []
         for check in checks:
             try:
                 check()
@@ -281,8 +287,9 @@ def makeService(options: Options) -> IService:
     from openai_proxy.service import ProxyService
 
     try:
-        check_endpoint(reactor, options.settings.listen, options.listen_place)
-        service = ProxyService(options.settings, reactor)
+        for number, description in enumerate(options.settings.listen):
+            check_endpoint(reactor, description, options.listen_place(number))
+        service = ProxyService(options.settings, reactor, options.configuration)
     except (ValueError, OSError) as error:
         print(f"openai_proxy: {error}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None

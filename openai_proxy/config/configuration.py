@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from openai_proxy.config.address import listen_description
 from openai_proxy.config.document import parse
 from openai_proxy.config.file import AccessLog, File
 from openai_proxy.config.problems import ConfigError, Place, Problem
-from openai_proxy.config.provider import Provider
+from openai_proxy.config.provider import Provider, resolved
 from openai_proxy.config.reader import BAD, Reader
 from openai_proxy.config.references import check
 from openai_proxy.config.secret import SecretReader
@@ -31,15 +30,12 @@ class Configuration(Struct, frozen=True, kw_only=True):
     providers: dict[str, Provider]
     """With what the catalogue knows of them: ``base_url`` and ``path_prefix`` are given, and apart."""
     default_provider: str
-    not_supported: tuple[Problem, ...]
-    """What is right, but nothing that this version can do: a daemon must not start with any."""
 
     def settings(self) -> Settings:
-        """What of it a daemon of this version can be told."""
+        """What of it is not about providers and routes."""
         file = self.file
-        openai = self.providers.get("openai")
-        settings = Settings(
-            listen=listen_description(file.listeners[0].address),
+        return Settings(
+            listen=tuple(listen_description(one.address) for one in file.listeners),
             ca_file=self._beside(file.ca_file),
             mock=file.mock,
             timeouts=file.timeouts,
@@ -53,13 +49,11 @@ class Configuration(Struct, frozen=True, kw_only=True):
                 prices_file=self._beside(file.prices.file),
             ),
         )
-        if openai is not None and openai.base_url is not None:
-            settings = replace(settings, upstream=openai.base_url)
-        return settings
 
-    def refusal(self) -> ConfigError | None:
-        """Why a daemon of this version cannot be started with it."""
-        return ConfigError(self.path, self.not_supported) if self.not_supported else None
+    def with_upstream(self, url: str) -> Configuration:
+        """With another root of the provider ``openai``, as a command line gives it."""
+        openai = msgspec.structs.replace(self.providers["openai"], base_url=url)
+        return msgspec.structs.replace(self, providers={**self.providers, "openai": openai})
 
     def _beside(self, path: str | None) -> str | None:
         """A path as seen from the file: a daemon's own folder is nobody's choice."""
@@ -119,29 +113,7 @@ def load(
     return Configuration(
         path=path,
         file=file,
-        providers=providers,
+        # A file that names none is about the one that there is without a file.
+        providers=providers or {"openai": resolved(catalogue["openai"], catalogue["openai"], "openai")},
         default_provider=default_provider,
-        not_supported=tuple(_not_supported(file, providers, default_provider, reader)),
     )
-
-
-def _not_supported(
-    file: File, providers: Mapping[str, Provider], default_provider: str, reader: Reader
-) -> list[Problem]:
-    """What this version does not do, though the file says it."""
-    found: list[Place] = [("listeners", number) for number in range(1, len(file.listeners))]
-    if default_provider != "openai":
-        found.append(("default_provider",))
-    for name, provider in providers.items():
-        if name != "openai":
-            found.append(("providers", name))
-            continue
-        found += [
-            ("providers", name, key) for key in reader.keys_at(("providers", name)) if key != "base_url"
-        ]
-        if provider.path_prefix != "/v1":
-            found.append(("providers", name, "base_url"))
-    found += [("models", name) for name in file.models]
-    found += [(key,) for key in ("retry", "breaker", "hedge") if (key,) in reader.lines]
-    why = "not supported yet (this version has one listener, and one provider: openai, by its base_url)"
-    return [reader.problem(place, why) for place in found]

@@ -75,7 +75,8 @@ class Observation:
 class Settings:
     """All that the daemon is told at start."""
 
-    listen: str = "tcp:8080"
+    listen: tuple[str, ...] = ("tcp:8080",)
+    """Twisted's descriptions of the ports that clients connect to."""
     upstream: str = "https://api.openai.com"
     ca_file: str | None = None
     mock: bool = True

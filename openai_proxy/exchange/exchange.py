@@ -24,6 +24,7 @@ from openai_proxy.observe.endpoint import endpoint_of
 from openai_proxy.observe.errors import error_of_refusal
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model import OTHER, ModelNames
+from openai_proxy.observe.multipart_model import boundary_in, model_in_form
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_status
 from openai_proxy.observe.record import Attempt as AttemptRecord
 from openai_proxy.observe.record import AttemptResult, Error, ErrorSource, Sink
@@ -34,7 +35,7 @@ from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, ErrorAns
 from openai_proxy.relay.tunnel import Tunnel
 from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull, RequestBody
 from openai_proxy.wire.errors import UpstreamError, reason_phrase
-from openai_proxy.wire.fields import HOP_BY_HOP, Field, NameSet, end_to_end
+from openai_proxy.wire.fields import HOP_BY_HOP, Field, NameSet, end_to_end, first_of
 from openai_proxy.wire.request import Request
 
 _NOT_SENT_ON: Final = NameSet(HOP_BY_HOP | {b"host", b"content-length", b"expect"})
@@ -111,16 +112,23 @@ class Exchange:
     _is_settled = False
 
     def __init__(
-        self, request: Request, target: Target, path: bytes, context: ExchangeContext, route: str
+        self,
+        request: Request,
+        target: Target,
+        path: bytes,
+        context: ExchangeContext,
+        route: str,
+        prefix: bytes = b"/v1",
     ) -> None:
         """:param path: the request target below the provider's base URL, query included.
         :param route: the resource that took it, as it is named in records.
+        :param prefix: what the paths of the API begin with.
         """
         self.request = request
         self.target = target
         self.path = path
         self.route = route
-        self.endpoint, generates, _ = endpoint_of(path.partition(b"?")[0])
+        self.endpoint, generates, self.path_model = endpoint_of(path.partition(b"?")[0], prefix)
         self.generates = generates and request.method == b"POST"
         """Whether its answer is made for it, and billed: else what it says of usage was counted before."""
         self.context = context
@@ -186,9 +194,17 @@ class Exchange:
         """All that has to be known of the request is known."""
         self.ready_at = self.request.channel.heard_at
         attempt = Attempt(self, self.target, self.endpoint)
-        attempt.model = self.asked_model
+        attempt.model = self.asked_model = self.asked_model or self._model_elsewhere()
         attempt.is_asked_for_usage = self._is_asked_for_usage
         self._try(attempt)
+
+    def _model_elsewhere(self) -> str:
+        """Where no JSON names it: in the path, or in a form, as far as that has come."""
+        body = self.request.body
+        if self.path_model or body is None or self.request.method != b"POST" or self.request.is_readable:
+            return self.path_model
+        boundary = boundary_in(first_of(self.request.fields, b"content-type") or b"")
+        return "" if boundary is None else model_in_form(body.beginning, boundary)
 
     def _try(self, attempt: Attempt) -> None:
         self.attempt = self._waits_for = attempt

@@ -29,6 +29,7 @@ MARKED: Final = frozenset(
         "images",
         "audio_speech",
         "audio_transcriptions",
+        "generate_content",
     }
 )
 """Endpoints whose streams have a last event: one that ends without it was cut short."""
@@ -300,7 +301,8 @@ def read_on(exchange: Exchange, attempt: Attempt, converter: Converter | None = 
         stripper = UsageEventStripper()
         fields[:] = [field for field in fields if field[0].lower() != b"content-length"]
     is_marked = status < 400 and (endpoint in MARKED or is_message(endpoint, provider.dialect))
-    attempt.reading = Reading(observer, stripper, is_marked, exchange.seconds, exchange.context.held_answers)
+    held_answers = exchange.context.held_answers
+    attempt.reading = Reading(observer, stripper, is_marked, exchange.seconds, held_answers, converter)
 
 
 def _content_of(fields: list[Field]) -> tuple[bytes | None, bytes | None]:

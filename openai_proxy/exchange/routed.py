@@ -72,7 +72,7 @@ class RoutedExchange(Exchange):
     _error_body: bytes | None = None
 
     def __init__(self, request: Request, gateway: Gateway, context: ExchangeContext, route: str) -> None:
-        super().__init__(request, gateway.default, request.uri, context, route)
+        super().__init__(request, gateway.default, request.uri, context, route, b"/v1")
         self._gateway = gateway
         self._question = Question(request)
         self.client_dialect = "anthropic" if speaks_anthropic(request) else "openai"
@@ -330,7 +330,7 @@ class RoutedExchange(Exchange):
         self._refused(attempt, last_event(attempt.opening.raw))
 
     def _refused(self, attempt: RoutedAttempt, body: bytes) -> None:
-        """HTTP 200, and in it an error, or a stream without an end: it is answered as the error that it is."""
+        """HTTP 200, and in it an error: it is answered as the error that it is."""
         reader = attempt.reader
         assert reader is not None
         if reader.error is None:

@@ -9,6 +9,7 @@ from twisted.web.iweb import IBodyProducer
 from openai_proxy.config.secret import Secret
 from openai_proxy.exchange.asking import has_usage_event, is_read, narrow_encodings
 from openai_proxy.exchange.attempt import Attempt, Sent
+from openai_proxy.exchange.fixed import FixedCompletion, FixedStream
 from openai_proxy.exchange.opening import Opening
 from openai_proxy.exchange.payload import Payload
 from openai_proxy.exchange.reading import Converter, Converting, Reading, read_on
@@ -16,7 +17,6 @@ from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model_member import splice_model
 from openai_proxy.observe.multipart_model import splice_form_model
 from openai_proxy.policy.stickiness import names_objects
-from openai_proxy.providers.stream_fixes import StreamFixes
 from openai_proxy.providers.translate.translation import DEFAULT_OPTIONS, Translation, translation_for
 from openai_proxy.providers.translate.untranslatable import Untranslatable
 from openai_proxy.wire.fields import Field, first_of
@@ -44,6 +44,8 @@ class RoutedAttempt(Attempt):
     converting: Converting | None = None
     """Of an answer that is translated and not read."""
     dropped: tuple[str, ...] = ()
+    _is_fixed = False
+    """Whether its body may change its length."""
 
     def __init__(self, owner: RoutedExchange, target: Target, leg: Leg, question: Question) -> None:
         super().__init__(owner, target, owner.endpoint)
@@ -140,7 +142,8 @@ class RoutedAttempt(Attempt):
             return None
         if first_of(self.fields, b"content-encoding") is not None:
             return None
-        return StreamFixes(fixes) if is_stream else None
+        self._is_fixed = True
+        return FixedStream(fixes) if is_stream else FixedCompletion(fixes)
 
     @property
     def reader(self) -> Reading | Converting | None:
@@ -156,7 +159,8 @@ class RoutedAttempt(Attempt):
         """Ask for the body, and hold its beginning back."""
         reader = self.reader
         assert reader is not None
-        self.opening = Opening(reader, waits_for_token, self.translation is not None, self)
+        is_gathered = self.translation is not None or self._is_fixed
+        self.opening = Opening(reader, waits_for_token, is_gathered, self)
         self.download(response, self.opening, None)
 
     def end(self, whole: bool) -> bytes:
@@ -179,6 +183,8 @@ class RoutedAttempt(Attempt):
     def given_fields(self) -> list[Field]:
         """Those of the answer, for the client."""
         if self.translation is None:
+            if self._is_fixed:
+                return [field for field in self.fields if field[0].lower() != b"content-length"]
             return self.fields
         return self.translation.answer_fields(self.status, self.fields, self.owner.seconds())
 

@@ -37,6 +37,7 @@ class Addressing:
     __slots__ = (
         "is_plain",
         "keeps_client_key",
+        "prefix",
         "uses_own_key",
         "_also",
         "_credential",
@@ -60,7 +61,8 @@ class Addressing:
         self.keeps_client_key = provider.keeps_client_key
         """Whether the client's own key goes to the provider."""
         self._root = provider.base_url.encode("ascii")
-        self._prefix = provider.path_prefix.encode("ascii")
+        self.prefix = self._prefix = provider.path_prefix.encode("ascii")
+        """What stands at the provider in place of our ``/v1``."""
         self._dialect = provider.dialect
         self._credential = provider.credential
         self._native_credential = provider.native_credential or provider.credential

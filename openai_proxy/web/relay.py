@@ -20,6 +20,7 @@ class Relay(Resource):
 
     def __init__(self, target: Target, prefix: bytes, context: ExchangeContext) -> None:
         super().__init__()
+        self._api_prefix = b"/v1" if target.addressing is None else target.addressing.prefix
         self._target = target
         self._prefix_bytes = len(prefix)
         self._route = prefix.decode() or "/v1"
@@ -29,5 +30,5 @@ class Relay(Resource):
         path = request.uri[self._prefix_bytes :]
         if not path.startswith(b"/"):
             path = b"/" + path
-        Exchange(request, self._target, path, self._context, self._route).start()
+        Exchange(request, self._target, path, self._context, self._route, self._api_prefix).start()
         return NOT_DONE_YET

@@ -1,0 +1,110 @@
+"""From a configuration to what it leads to: a target for each provider, and the ways there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Any
+
+from twisted.web.iweb import IAgent
+from twisted.web.resource import IResource
+
+from openai_proxy.config.configuration import Configuration
+from openai_proxy.config.provider import Provider as ConfiguredProvider
+from openai_proxy.config.settings import Observation, Settings
+from openai_proxy.exchange.exchange import ExchangeContext
+from openai_proxy.exchange.gateway import Gateway
+from openai_proxy.exchange.target import Target
+from openai_proxy.observe.metrics import Metrics
+from openai_proxy.policy.breaker import Breaker
+from openai_proxy.providers.addressing import Addressing
+from openai_proxy.providers.configured import provider_of
+from openai_proxy.providers.request_rules import RequestRules
+from openai_proxy.providers.token_source import key_source_of
+from openai_proxy.providers.translate.translation import Options
+from openai_proxy.relay.client import TransparentClient
+from openai_proxy.web.relay import Relay
+from openai_proxy.web.unified import Unified
+
+
+class Wiring:
+    """The targets of one daemon, and what leads to them."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        settings: Settings,
+        agent: IAgent,
+        reactor: Any,
+        metrics: Metrics,
+    ) -> None:
+        self._configuration = configuration
+        self._metrics = metrics
+        self.targets = {
+            name: _target(name, provider, settings.observation, agent, reactor)
+            for name, provider in configuration.providers.items()
+        }
+        """By their providers' names, in the order of the file."""
+        file = configuration.file
+        self.gateway = Gateway(
+            self.targets,
+            file.models,
+            configuration.default_provider,
+            file.retry,
+            file.breaker,
+            file.hedge,
+            Random(),
+            metrics.circuit_changed,
+        )
+        self._watch(reactor.seconds)
+
+    def _watch(self, seconds: Callable[[], float]) -> None:
+        metrics, file = self._metrics, self._configuration.file
+        for (provider, model), breaker in self.gateway.breakers.items():
+            metrics.watch_circuit(provider, model, partial(_state, breaker))
+            metrics.watch_rest(provider, model, partial(_rests, breaker, seconds))
+        for route in file.models.values():
+            metrics.expect_route([target.provider for target in route.targets])
+        for configured in self._configuration.providers.values():
+            metrics.know_members([*configured.quirks.drop, *configured.quirks.rename, "stream_options"])
+
+    def routes(self, context: ExchangeContext) -> dict[bytes, IResource]:
+        """``/v1``, and a transparent way to each provider."""
+        routes: dict[bytes, IResource] = {b"v1": Unified(self.gateway, context)}
+        for name, target in self.targets.items():
+            prefix = name.encode("ascii")
+            routes[prefix] = Relay(target, b"/" + prefix, context)
+        return routes
+
+    def stop(self) -> None:
+        """Fetch no more keys."""
+        for target in self.targets.values():
+            if target.keys is not None:
+                target.keys.stop()
+
+
+def _state(breaker: Breaker) -> str:
+    return breaker.state.value
+
+
+def _rests(breaker: Breaker, seconds: Callable[[], float]) -> bool:
+    return breaker.rest_seconds(seconds()) > 0
+
+
+def _target(
+    name: str, configured: ConfiguredProvider, observation: Observation, agent: IAgent, reactor: Any
+) -> Target:
+    provider = provider_of(name, configured, observation)
+    quirks = configured.quirks
+    has_rules = quirks.rename or quirks.drop or quirks.strip_stream_options
+    return Target(
+        provider,
+        TransparentClient(agent),
+        addressing=Addressing(configured),
+        keys=key_source_of(name, configured, reactor, os.environ) if configured.has_key else None,
+        rules=RequestRules(quirks) if has_rules else None,
+        fixes=quirks if quirks.fix_tool_index or quirks.fix_finish_reason else None,
+        translation=Options(includes_usage=not quirks.strip_stream_options, quirks=provider.quirks),
+    )
