@@ -70,8 +70,8 @@ class Retry(Section, frozen=True):
 
     attempts: Annotated[int, Meta(ge=1, le=10)] = 3
     """All attempts of one request, at all targets."""
-    attempts_per_target: Annotated[int, Meta(ge=1, le=10)] = 2
-    """At one target, before the next is tried."""
+    attempts_per_target: Annotated[int, Meta(ge=1, le=10)] = 1
+    """At one target, before the next is tried. Where there is no next, `attempts` is the only bound."""
     statuses: tuple[Status, ...] = ("408", "409", "429", "5xx")
     """Answers that count as failures."""
     backoff_seconds: Seconds = 0.5

@@ -289,9 +289,11 @@ class RoutedExchange(Exchange):
         elif reader.has_failed:
             self._refused(attempt, raw)
         else:
+            body = opening.held() + rest
+            attempt.whole_bytes = len(body)
             self._take(attempt)
             self._remember(attempt, raw)
-            self.request.send(opening.held() + rest)
+            self.request.send(body)
             self.blocked_at_end = self.request.channel.watch.blocked_seconds
             self._given(attempt)
 

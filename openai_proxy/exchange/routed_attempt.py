@@ -44,6 +44,8 @@ class RoutedAttempt(Attempt):
     converting: Converting | None = None
     """Of an answer that is translated and not read."""
     dropped: tuple[str, ...] = ()
+    whole_bytes: int | None = None
+    """How long its body is for the client, if that is known before its head goes out."""
     _is_fixed = False
     """Whether its body may change its length."""
 
@@ -142,8 +144,10 @@ class RoutedAttempt(Attempt):
             return None
         if first_of(self.fields, b"content-encoding") is not None:
             return None
+        if not (is_stream or fixes.fix_finish_reason):
+            return None
         self._is_fixed = True
-        return FixedStream(fixes) if is_stream else FixedCompletion(fixes)
+        return FixedStream(fixes) if is_stream else FixedCompletion()
 
     @property
     def reader(self) -> Reading | Converting | None:
@@ -182,11 +186,15 @@ class RoutedAttempt(Attempt):
 
     def given_fields(self) -> list[Field]:
         """Those of the answer, for the client."""
-        if self.translation is None:
-            if self._is_fixed:
-                return [field for field in self.fields if field[0].lower() != b"content-length"]
+        if self.translation is not None:
+            fields = self.translation.answer_fields(self.status, self.fields, self.owner.seconds())
+        elif self._is_fixed:
+            fields = [field for field in self.fields if field[0].lower() != b"content-length"]
+        else:
             return self.fields
-        return self.translation.answer_fields(self.status, self.fields, self.owner.seconds())
+        if self.whole_bytes is not None:
+            fields.append((b"Content-Length", b"%d" % self.whole_bytes))
+        return fields
 
     def stop_timer(self) -> None:
         """Its answer has begun, or it has ended."""

@@ -144,7 +144,7 @@ class RetryPolicy:
             return Why.FINAL
         if ended.is_open:
             return Why.OPEN
-        if ended.attempts_here >= settings.attempts_per_target:
+        if ended.has_next and ended.attempts_here >= settings.attempts_per_target:
             return Why.ATTEMPTS
         if ended.wanted_seconds > (0.0 if ended.has_next else settings.retry_after_max_seconds):
             # Another needs no wait.
