@@ -76,7 +76,7 @@ class ErrorMetrics:
             "openai_proxy_errors",
             "Errors that clients were told, or that were in their answers.",
             ("provider", "source", "type", "code"),
-            cap=500,
+            cap=800,
         )
 
     def told(self, provider: str, error: Error) -> None:

@@ -119,7 +119,7 @@ class GenerationMetrics:
             "openai_proxy_usage_missing",
             "Answers whose usage was due and is not known, so that tokens and cost are too low.",
             ("provider", "endpoint", "reason"),
-            cap=300,
+            cap=800,
         )
         self.cost = families.counter(
             "openai_proxy_cost_usd",

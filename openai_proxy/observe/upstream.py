@@ -151,7 +151,7 @@ class UpstreamMetrics:
             "openai_proxy_upstream_attempts",
             "Requests to upstreams that ended, however they ended.",
             ("provider", "endpoint", "result"),
-            cap=600,
+            cap=1500,
         )
         self.request_seconds = families.histogram(
             "openai_proxy_upstream_request_duration_seconds",
@@ -180,20 +180,20 @@ class UpstreamMetrics:
             "How long each step to a new connection took.",
             ("provider", "phase"),
             CONN,
-            cap=30,
+            cap=100,
         )
         self.connection_requests = families.counter(
             "openai_proxy_upstream_connection_requests",
             "Answers of upstreams, by whether their connection had been used before.",
             ("provider", "reused"),
-            cap=50,
+            cap=70,
         )
         self.pool_wait_seconds = families.histogram(
             "openai_proxy_upstream_pool_wait_seconds",
             "How long a request waited for a free connection.",
             ("provider",),
             CONN,
-            cap=20,
+            cap=35,
         )
         families.counted(
             "openai_proxy_upstream_connections_opened",

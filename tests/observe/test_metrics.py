@@ -453,6 +453,22 @@ def test_models_beyond_all_bounds_are_other() -> None:
     assert totals(metrics)["openai_proxy_metric_label_overflow_total"] > 3000
 
 
+def test_thirty_providers_have_a_place_for_what_is_expected() -> None:
+    """And for what each of them is asked first; what is never asked for must not fill a family."""
+    metrics = Metrics(new_registry())
+    names = [f"p{number}" for number in range(30)]
+    for name in names:
+        metrics.expect(name)
+        metrics.watch_circuit(name, "", lambda: "closed")
+        metrics.expect_route([name, *names[:3]])
+    tried = Timings(lookup_seconds=1, connect_seconds=1, tls_seconds=1)
+    for name in names:
+        for outcome in (Outcome.OK, Outcome.CLIENT_ERROR):
+            record = replace(FULL, provider=name, is_stream=False, outcome=outcome, dropped=())
+            run(metrics, replace(record, attempts=(Attempt(name, AttemptResult.OK, 1.0, tried),)))
+    assert totals(metrics)["openai_proxy_metric_label_overflow_total"] == 0
+
+
 def test_a_real_set_up_has_a_place_for_every_label() -> None:
     """Three providers, thirty models, three endpoints, successes and failures: none is ``other``."""
     metrics = Metrics(new_registry())
