@@ -20,6 +20,8 @@ _SUBPROTOCOLS: Final = b"sec-websocket-protocol"
 _HOLDS_KEY: Final = NameSet(_KEY_FIELDS | {_SUBPROTOCOLS})
 _KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
 """What browsers, whose WebSockets have no header fields, put before their key."""
+_TOKEN: Final = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+"""A signed token (RFC 7519), as Entra gives them for Azure: no provider takes one but as a Bearer."""
 _VISIBLE: Final = re.compile(rb"[\x21-\x7e]+")
 
 Credentialled = tuple[list[Field], bytes]
@@ -53,7 +55,8 @@ def with_key(
     """The request with the configured key in the place of any of its client's.
 
     Without a configured one the client's own goes on, in the provider's form and no other. A request
-    whose one key is in its place, or that has none in a form that can be changed, stays as it came.
+    whose one key is in its place, or that has none in a form that can be changed, stays as it came. So
+    does one whose one key is a signed token.
 
     :param also: as for :func:`without_keys`; the credential's own name is one of them anyway.
     """
@@ -63,7 +66,7 @@ def with_key(
     else:
         keys = list(client_keys(fields, target))
         wanted = name.lower() if credential.place == "header" else b"?" + name.lower()
-        if not keys or [place for place, _ in keys] == [wanted]:
+        if not keys or (len(keys) == 1 and (keys[0][0] == wanted or _is_token(*keys[0]))):
             return list(fields), target
         key = dict(reversed(keys)).get(wanted, keys[0][1])
     kept, target = without_keys(fields, target, also | {name.lower()})
@@ -92,6 +95,10 @@ def client_keys(fields: Sequence[Field], target: bytes) -> Iterator[tuple[bytes,
         key = unquote_to_bytes(parameter.partition(b"=")[2])
         if name in _KEY_PARAMETERS and _VISIBLE.fullmatch(key):
             yield b"?" + name, key
+
+
+def _is_token(place: bytes, key: bytes) -> bool:
+    return place == _AUTHORIZATION and _TOKEN.fullmatch(key) is not None
 
 
 def _keys_in(name: bytes, value: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from openai_proxy.config.provider import Credential, ModelPaths, Provider, resolved
+from openai_proxy.config.provider import Credential, ModelPaths, Provider, Token, resolved
 from openai_proxy.config.secret import Secret
 from openai_proxy.providers.addressing import Addressing, UnaddressableModel
 from openai_proxy.providers.catalogue import read_catalogue
@@ -265,6 +265,31 @@ def test_a_key_of_a_client_that_speaks_the_providers_dialect_stays_in_its_form()
     assert of("groq").unified([(b"x-api-key", THEIRS), VERSION], b"/v1/x", "m", None)[0] == [CLIENT_BEARER]
     ours, _ = of("anthropic", api_key=OURS).unified(sent, b"/v1/messages", "m", OURS)
     assert ours == [VERSION, (b"x-api-key", b"sk-ours")]
+
+
+def test_a_signed_token_of_the_clients_stays_a_bearer() -> None:
+    """Azure takes keys in `api-key`, and Entra's tokens nowhere but here; ours goes where it is said."""
+    token = (b"Authorization", b"Bearer eyJh.eyJz.c2ln")
+    assert of("azure").unified([token, ACCEPT], CHAT, "m", None)[0] == [token, ACCEPT]
+    assert of("azure", api_key=OURS).unified([token], CHAT, "m", OURS)[0] == [(b"api-key", b"sk-ours")]
+    entra = of("azure", token=Token(file="/t"), credential=Credential())
+    assert entra.uses_own_key
+    assert entra.unified([(b"api-key", THEIRS)], CHAT, "m", OURS)[0] == [BEARER]
+
+
+@pytest.mark.parametrize(
+    ("name", "account"),
+    [
+        *((name, b"OpenAI-Project") for name in ("openai", "azure", "azure-deployments", "vertex")),
+        *((name, b"x-goog-user-project") for name in ("gemini", "vertex")),
+    ],
+)
+def test_a_clients_account_goes_with_its_own_key_alone(name: str, account: bytes) -> None:
+    """With ours it would be an error, or the client's bill."""
+    sent = [(account, b"theirs")]
+    assert of(name, api_key=OURS).unified(sent, b"/v1/x", "m", OURS)[0][:-1] == []
+    assert of(name).unified(sent, b"/v1/x", "m", None)[0] == sent
+    assert of(name).native(sent, b"/v1/x", None)[0] == sent
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_ours_in_an_empty_query() -> None:
             b"/",
         ),
         ([AUTHORIZATION, (b"x-api-key", b"other")], b"/", API_KEY, [(b"api-key", CANARY)], b"/"),
+        ([(b"Authorization", b"Bearer eyJhY2s")], b"/", API_KEY, [(b"api-key", b"eyJhY2s")], b"/"),
     ],
 )  # fmt: skip
 def test_the_clients_own(sent: Fields, target: bytes, form: Credential, fields: Fields, to: bytes) -> None:
@@ -119,6 +120,7 @@ def test_the_clients_own(sent: Fields, target: bytes, form: Credential, fields: 
         ([(b"Authorization", b"Basic abc")], b"/a", BEARER),
         (OTHERS, b"/a?key=x%0D%0AHost:+y", BEARER),
         (OTHERS, b"/a?key=", BEARER),
+        ([(b"Authorization", b"Bearer eyJh.eyJz_-.c2ln"), *OTHERS], b"/a?b", API_KEY),
         ([(b"Authorization", b"AWS4-HMAC-SHA256 Credential=x")], b"/a", BEARER),
     ],
 )
