@@ -43,7 +43,7 @@ def decoded_object(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def fixed_completion(body: bytes) -> bytes:
+def with_right_reasons(body: bytes) -> bytes:
     """A whole chat completion whose choices that call tools say so in ``finish_reason``, not ``stop``.
 
     The same object if nothing is to be changed. (No index is missing there: whole calls have none.)

@@ -6,7 +6,13 @@ import re
 from typing import Any, Final
 
 from openai_proxy.config.provider import Quirks
-from openai_proxy.providers.completion_splices import MAX_CHOICES, Wrong, decoded_object, spliced
+from openai_proxy.providers.completion_splices import (
+    MAX_CHOICES,
+    Wrong,
+    decoded_object,
+    spliced,
+    with_right_reasons,
+)
 from openai_proxy.providers.tool_numbers import ToolNumbers
 
 MAX_LINE_BYTES: Final = 1024 * 1024
@@ -23,6 +29,14 @@ def stream_fixes_of(quirks: Quirks) -> StreamFixes | None:
     if not (quirks.fix_tool_index or quirks.fix_finish_reason):
         return None
     return StreamFixes(quirks)
+
+
+def fixed_completion(body: bytes, quirks: Quirks) -> bytes:
+    """A whole completion that is no stream, as JSON; the same object if nothing is changed.
+
+    ``fix_tool_index`` is nothing here: whole calls have no index.
+    """
+    return with_right_reasons(body) if quirks.fix_finish_reason else body
 
 
 class StreamFixes:

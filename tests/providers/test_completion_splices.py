@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_proxy.providers.completion_splices import fixed_completion
+from openai_proxy.providers.completion_splices import with_right_reasons
 
 CALLS = '"tool_calls": [{"id":"a","function":{"name":"stop","arguments":"\\"finish_reason\\":\\"stop\\""}}]'
 WRONG = (
@@ -20,14 +20,14 @@ WRONG = (
 
 def test_a_call_says_so() -> None:
     """And no other choice, nor any other text that looks alike."""
-    assert fixed_completion(WRONG) == WRONG.replace(b'" : "stop"', b'" : "tool_calls"')
-    assert fixed_completion(b" \n" + WRONG) == b" \n" + WRONG.replace(b'" : "stop"', b'" : "tool_calls"')
+    assert with_right_reasons(WRONG) == WRONG.replace(b'" : "stop"', b'" : "tool_calls"')
+    assert with_right_reasons(b" \n" + WRONG) == b" \n" + WRONG.replace(b'" : "stop"', b'" : "tool_calls"')
 
 
 def test_of_two_reasons_the_last_counts() -> None:
     """As it does for who reads it."""
     body = b'{"choices":[{"finish_reason":"a","message":{"tool_calls":[{}]},"finish_reason":"stop"}]}'
-    assert fixed_completion(body) == body.replace(b'"stop"', b'"tool_calls"')
+    assert with_right_reasons(body) == body.replace(b'"stop"', b'"tool_calls"')
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_of_two_reasons_the_last_counts() -> None:
 )
 def test_what_is_right_or_odd_is_the_same_object(body: bytes) -> None:
     """Nothing is written anew."""
-    assert fixed_completion(body) is body
+    assert with_right_reasons(body) is body
 
 
 VALUES = st.recursive(
@@ -72,4 +72,4 @@ def test_nothing_else_becomes_another(value: dict[str, object], indent: int | No
         message = choice.get("message") if isinstance(choice, dict) else None
         if isinstance(message, dict) and message.get("tool_calls") and choice.get("finish_reason") == "stop":
             choice["finish_reason"] = "tool_calls"
-    assert json.loads(fixed_completion(body)) == value
+    assert json.loads(with_right_reasons(body)) == value

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from openai_proxy.config.provider import Quirks
 from openai_proxy.providers.completion_splices import MAX_CHOICES
-from openai_proxy.providers.stream_fixes import MAX_LINE_BYTES, StreamFixes, stream_fixes_of
+from openai_proxy.providers.stream_fixes import MAX_LINE_BYTES, StreamFixes, fixed_completion, stream_fixes_of
 
 BOTH = Quirks(fix_tool_index=True, fix_finish_reason=True)
 INDEX = Quirks(fix_tool_index=True)
@@ -138,6 +138,13 @@ def test_each_for_itself(quirks: Quirks, expected: bytes) -> None:
     """A provider gets one of them wrong, or both."""
     assert fixed(event('{"id":"a"}') + STOP, quirks) == expected
     assert stream_fixes_of(quirks) is not None
+
+
+def test_a_whole_completion() -> None:
+    """Its reason is put right for those that get it wrong; its calls have no index."""
+    body = b'{"choices":[{"message":{"tool_calls":[{"id":"a"}]},"finish_reason":"stop"}]}'
+    assert fixed_completion(body, BOTH) == body.replace(b'"stop"', b'"tool_calls"')
+    assert fixed_completion(body, INDEX) is body
 
 
 def test_for_those_that_need_nothing() -> None:
