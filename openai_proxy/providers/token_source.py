@@ -97,7 +97,7 @@ class FetchedKey:
             return key
         if self._fetching is None and not may_fetch:
             return fail(TokenUnavailable(self._reason))
-        waiter: Deferred[Secret] = Deferred(self._waiting.remove)
+        waiter: Deferred[Secret] = Deferred(self._left)
         self._waiting.append(waiter)
         if self._fetching is None:
             self._begin(now)
@@ -143,7 +143,13 @@ class FetchedKey:
     def _tell(self, tell: Callable[[Deferred[Secret]], None]) -> None:
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            tell(waiter)
+            # One that is told may end another's request.
+            if not waiter.called:
+                tell(waiter)
+
+    def _left(self, waiter: Deferred[Secret]) -> None:
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
 
 
 def _reason_of(failure: Failure) -> str:

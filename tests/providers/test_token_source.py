@@ -114,6 +114,15 @@ def test_one_fetch_serves_all_who_wait(source: Source) -> None:
     assert not source.clock.getDelayedCalls()
 
 
+def test_one_that_is_told_may_end_another(source: Source) -> None:
+    """Its request is gone then, and nobody is told twice."""
+    first, second = source.wait(), source.wait()
+    first.addCallback(lambda _: second.cancel())
+    source.fetches[0].callback(FIRST)
+    assert isinstance(result_of(second), CancelledError)
+    assert source.key.current() is FIRST
+
+
 def test_the_next_is_fetched_while_the_old_is_used(source: Source) -> None:
     """Nobody waits for it, and none is fetched before its time or twice."""
     source.fill()
