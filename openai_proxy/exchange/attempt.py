@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from openai_proxy.exchange.target import Target
 
 _RESET = 205
+_UNAUTHORIZED = 401
 
 Sent = tuple[bytes, list[Field], IBodyProducer | None]
 """Where a request goes (an absolute URL), its fields, its body."""
@@ -80,6 +81,7 @@ class Attempt:
     _download: Download | None = None
     _waits_for: Deferred[Any] | None = None
     _is_dropped = False
+    _key: Secret | None = None
     broken: UpstreamError | None = None
     """Why nothing could be made of the answer for the client."""
 
@@ -112,6 +114,7 @@ class Attempt:
         owner, target = self.owner, self.target
         if self._is_dropped:
             return
+        self._key = key
         url, fields, body = owner.prepared(self, key)
         response = target.client.request(owner.request.method, url, headers=Fields(raw=fields), data=body)
         self.sent_at = owner.seconds()
@@ -122,6 +125,8 @@ class Attempt:
         self.answered_at = self.owner.seconds()
         self.timings = getattr(response, "timings", None)
         self.status = response.code
+        if response.code == _UNAUTHORIZED and self._key is not None and self.target.keys is not None:
+            self.target.keys.expire(self._key)
         self.phrase = response.phrase
         fields = self.fields = end_to_end(raw_fields(response.headers))
         if response.code == _RESET and not first_of(fields, b"content-length"):

@@ -82,7 +82,7 @@ class RoutedAttempt(Attempt):
                 # What it made is looked for in it.
                 narrow_encodings(fields, plain=True)
             elif is_read(provider, self.owner.generates, self.endpoint):
-                narrow_encodings(fields, self.is_asked_for_usage)
+                narrow_encodings(fields, plain=self.is_asked_for_usage or target.fixes is not None)
         else:
             path = self.translation.path + path[len(question.path) :]
         assert target.addressing is not None

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from openai_proxy.config.provider import Token
 from openai_proxy.config.secret import MAX_BYTES, Secret
-from openai_proxy.wire.errors import UpstreamError
+from openai_proxy.wire.errors import NoKey
 
 Fetch = Callable[[], "Deferred[Secret]"]
 """Begins one; fails with :class:`TokenUnavailable`. To cancel it ends it."""
@@ -32,7 +32,7 @@ a command of ``/usr/bin/env NAME=value ...``."""
 _KEY: Final = re.compile(rb"[\x21-\x7e]+")
 
 
-class TokenUnavailable(UpstreamError):
+class TokenUnavailable(NoKey):
     """No key could be fetched: the provider is not asked at all."""
 
 

@@ -93,6 +93,13 @@ _BY_ERROR: dict[type[Exception], ErrorAnswer] = {
         "The upstream's answer was not valid HTTP/1.1.",
         AttemptResult.PROTOCOL_ERROR,
     ),
+    errors.NoKey: ErrorAnswer(
+        502,
+        Outcome.UPSTREAM_CONNECT_ERROR,
+        "upstream_key_unavailable",
+        "The proxy has no key for the upstream now.",
+        AttemptResult.CONNECT_ERROR,
+    ),
     errors.UpstreamError: ErrorAnswer(
         502, Outcome.UPSTREAM_ERROR, "upstream_error", "The upstream failed.", AttemptResult.STREAM_ERROR
     ),

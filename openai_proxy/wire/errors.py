@@ -11,6 +11,10 @@ class UpstreamError(Exception):
     """Whether the request had been sent before, on a connection that was closed meanwhile."""
 
 
+class NoKey(UpstreamError):
+    """There is no key to send: it could not be fetched."""
+
+
 class ConnectFailed(UpstreamError):
     """No connection could be made: refused, unreachable, or its name unknown."""
 
