@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from openai_proxy.config.provider import Quirks
-from openai_proxy.providers.completion_splices import fixed_completion
-from openai_proxy.providers.stream_fixes import StreamFixes
+from openai_proxy.providers.stream_fixes import StreamFixes, fixed_completion
 
 
 class FixedStream:
@@ -26,7 +25,8 @@ class FixedCompletion:
 
     failed = False
 
-    def __init__(self) -> None:
+    def __init__(self, quirks: Quirks) -> None:
+        self._quirks = quirks
         self._pieces: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
@@ -37,4 +37,4 @@ class FixedCompletion:
     def end(self, whole: bool) -> bytes:
         """See :class:`~openai_proxy.exchange.reading.Converter`."""
         body = b"".join(self._pieces)
-        return fixed_completion(body) if whole else body
+        return fixed_completion(body, self._quirks) if whole else body

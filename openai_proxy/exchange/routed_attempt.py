@@ -147,7 +147,7 @@ class RoutedAttempt(Attempt):
         if not (is_stream or fixes.fix_finish_reason):
             return None
         self._is_fixed = True
-        return FixedStream(fixes) if is_stream else FixedCompletion()
+        return FixedStream(fixes) if is_stream else FixedCompletion(fixes)
 
     @property
     def reader(self) -> Reading | Converting | None:

@@ -21,8 +21,8 @@ puts there when one of its rate limits is reached."""
 
 PROXY_CODES: Final = (
     "upstream_connect_timeout", "upstream_tls_error", "upstream_connect_error", "proxy_overload",
-    "upstream_key_unavailable", "upstream_timeout", "upstream_connection_closed", "upstream_invalid_response", "upstream_error",
-    "proxy_error",
+    "upstream_key_unavailable", "upstream_timeout", "upstream_connection_closed",
+    "upstream_invalid_response", "upstream_error", "proxy_error",
 )  # fmt: skip
 """Ours, of errors in an upstream's stead; their type is ``PROXY_TYPE``."""
 
