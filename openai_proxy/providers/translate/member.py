@@ -65,14 +65,8 @@ def as_count(value: object, param: str) -> int:
     return value
 
 
-def optional_text(body: Json, name: str, at: str = "") -> str | None:
-    """A string, or None where it is absent or null; ``at`` is the path of ``body``."""
-    value = body.get(name)
-    return None if value is None else as_text(value, at + name)
-
-
 def optional_list(body: Json, name: str, at: str = "") -> list[Any]:
-    """An array, empty where it is absent or null."""
+    """An array, empty where it is absent or null; ``at`` is the path of ``body``."""
     value = body.get(name)
     return [] if value is None else as_list(value, at + name)
 

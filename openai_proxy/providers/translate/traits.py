@@ -110,22 +110,33 @@ def _thinking(version: tuple[int, int]) -> Thinking:
     return Thinking.BUDGET if version >= _THINKING_BEGINS else Thinking.NONE
 
 
-_GPT_5: Final = re.compile(r"gpt-5(?:\.(\d+))?")
+_GPT: Final = re.compile(r"gpt-(\d)(?:\.(\d+))?(?!\d)")
+"""Azure's ``gpt-35-turbo`` is none of them."""
+_GPT_REASONING_BEGINS: Final = (5, 0)
+_GPT_NONE_BEGINS: Final = (5, 1)
+_GPT_XHIGH_BEGINS: Final = (5, 2)
 _REASONER: Final = re.compile(r"(?:^|/)o\d")
 _REASONING: Final = ChatTraits(efforts=("low", "medium", "high"), takes_sampling=False)
 
 
 def chat_traits(model: str) -> ChatTraits:
     """Of OpenAI's names; a model that is not known to reason is not asked to."""
-    match = _GPT_5.search(model)
+    match = _GPT.search(model)
     if match is not None and "chat" not in model:
-        minor = int(match[1] or 0)
-        if minor == 0:
-            return replace(_REASONING, efforts=("minimal", "low", "medium", "high"))
-        extra = ("xhigh",) if minor >= 2 else ()
-        return replace(_REASONING, efforts=("none", "low", "medium", "high", *extra))
+        version = (int(match[1]), int(match[2] or 0))
+        if version >= _GPT_REASONING_BEGINS:
+            return replace(_REASONING, efforts=_gpt_efforts(version))
     if _REASONER.search(model):
         return _REASONING
+    if "gpt-oss" in model:
+        return ChatTraits(efforts=_REASONING.efforts)
     if "deepseek" in model:
         return ChatTraits(max_tokens_name="max_tokens", returns_reasoning=True)
     return ChatTraits()
+
+
+def _gpt_efforts(version: tuple[int, int]) -> tuple[str, ...]:
+    if version < _GPT_NONE_BEGINS:
+        return ("minimal", "low", "medium", "high")
+    extra = ("xhigh",) if version >= _GPT_XHIGH_BEGINS else ()
+    return ("none", "low", "medium", "high", *extra)

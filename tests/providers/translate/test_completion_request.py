@@ -311,6 +311,10 @@ def test_blocks_of_anthropics_own_tools() -> None:
     request = made(messages=[HI["messages"][0], answer])
     assert request.body["messages"][1] == {"role": "assistant", "content": "Ho"}
     assert request.dropped == ("server_tool_block",)
+    cited = {"type": "document", "citations": {"enabled": True}, "source": {"type": "text", "data": "b"}}
+    request = made(messages=[user({"type": "container_upload", "file_id": "1"}, cited)])
+    assert request.body["messages"] == [user() | {"content": "b"}]
+    assert request.dropped == ("server_tool_block", "citations")
 
 
 def test_long_ids() -> None:
@@ -344,6 +348,14 @@ def test_long_ids() -> None:
         (
             {"messages": [user({"type": "document", "source": {"type": "url", "url": "https://a"}})]},
             "messages[0].content[0].source.type",
+        ),
+        (
+            {"messages": [user({"type": "document", "source": {"type": "file", "file_id": "f"}})]},
+            "messages[0].content[0].source.type",
+        ),
+        (
+            {"messages": [{"role": "system", "content": [{"type": "image"}]}]},
+            "messages[0].content[0].type",
         ),
         (
             {"messages": [{"role": "assistant", "content": [{"type": "image"}]}]},

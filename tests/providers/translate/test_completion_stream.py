@@ -121,6 +121,15 @@ def test_usage_is_overwritten() -> None:
     assert said["service_tier"] == "default"
 
 
+def test_usage_that_cannot_be_read() -> None:
+    """The answer is worth more than its numbers."""
+    end = stopped()
+    end["usage"] = {"output_tokens": "many"}
+    said = chunks(start(), *text(0, "a"), end, STOP, include_usage=True)
+    assert all(not one["usage"] for one in said[:-1])
+    assert said[-1] == "[DONE]"
+
+
 def test_calls() -> None:
     """Numbered among themselves, not among all blocks; no parameters are an empty object, said once."""
     said = deltas(

@@ -159,6 +159,11 @@ def test_the_whole() -> None:
                 text("a"),
             ],
         ),
+        # Thinking that is kept from readers is signed all the same.
+        (
+            [chunk(thinking_blocks=[{"type": "thinking", "thinking": "", "signature": "s"}])],
+            [{"type": "thinking", "thinking": "", "signature": "s"}],
+        ),
     ],
 )
 def test_blocks(pieces: list[bytes], made: list[Json]) -> None:
@@ -216,6 +221,11 @@ def test_blocks(pieces: list[bytes], made: list[Json]) -> None:
         (
             [calls(call(0, None, "{", "f")), calls(call(0, None, "}")), calls(call(1, None, "{}", "g"))],
             [tool("toolu_c1_0", "{}"), tool("toolu_c1_1", "{}", "g")],
+        ),
+        # The name after the id.
+        (
+            [calls(call(0, "1")), calls(call(0, None, None, "f")), calls(call(0, None, "{}"))],
+            [tool("1", "{}")],
         ),
         # No parameters; an object instead of its text; more text after.
         (

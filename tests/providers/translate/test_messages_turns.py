@@ -216,6 +216,22 @@ def test_results() -> None:
     ]
 
 
+def test_breakpoints_of_whole_messages() -> None:
+    """Some clients mark the message: its last block is marked then, and an empty one has none."""
+    control = {"cache_control": {"type": "ephemeral"}}
+    said = made(
+        {"role": "system", "content": [text("a"), text("b")]} | control,
+        HI | control,
+        {"role": "assistant", "content": "Ho"} | control,
+        {"role": "user", "content": ""} | control,
+    )
+    assert said.system == [text("a"), text("b") | control]
+    assert said.messages == [
+        {"role": "user", "content": [*HI_BLOCKS[:-1], HI_BLOCKS[-1] | control]},
+        {"role": "assistant", "content": [text("Ho") | control]},
+    ]
+
+
 def test_ids_that_anthropic_refuses() -> None:
     """They are made into others, the same for a call and its result, and different for different ones."""
     said = made(HI, calling(call("functions.f:0"), call("functions.f.0")), result("functions.f:0"))

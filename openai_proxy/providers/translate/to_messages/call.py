@@ -99,8 +99,9 @@ class Calls:
 
     @property
     def may_turn(self) -> bool:
-        """Whether the next one's turn has come: the one before is whole."""
-        if not self.waiting:
+        """Whether the next one's turn has come: its name is known, and the one before is whole."""
+        # A block is opened with its name: one that comes later would be lost.
+        if not self.waiting or not self.waiting[0].name:
             return False
         return self.current is None or _is_whole(self.current)
 
