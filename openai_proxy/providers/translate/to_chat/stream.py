@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from openai_proxy.observe.members import NOTHING, UNREADABLE
 from openai_proxy.observe.sse import SseSplitter
 from openai_proxy.observe.usage import NO_QUIRKS, MessageUsage, read_message_usage
+from openai_proxy.providers.translate.alike import Forms
 from openai_proxy.providers.translate.event import (
     CUT,
     UNREADABLE_EVENT,
@@ -66,6 +67,15 @@ _type = msgspec.json.Decoder(_Type)
 _message = msgspec.json.Decoder(_Message)
 
 
+def _text_of(data: bytes) -> str | None:
+    """The text of an event that says nothing else."""
+    event = decoded_text(_event, data)
+    if event is None or event.type != "content_block_delta" or event.delta is None:
+        return None
+    delta: _Delta = event.delta
+    return delta.text if delta.type == "text_delta" else None
+
+
 class CompletionStream:
     """Pieces of a message's stream in by :meth:`feed`, those of a chat completion's out.
 
@@ -81,6 +91,7 @@ class CompletionStream:
         "_block_begin",
         "_call_count",
         "_created",
+        "_forms",
         "_has_arguments",
         "_held_chars",
         "_id",
@@ -91,6 +102,8 @@ class CompletionStream:
         "_model",
         "_reason",
         "_splitter",
+        "_text_after",
+        "_text_before",
         "_text_chars",
         "_thinking",
         "_thinking_count",
@@ -116,6 +129,7 @@ class CompletionStream:
         self._include_usage = include_usage
         self._answer_tool = answer_tool
         self._splitter = SseSplitter()
+        self._forms = Forms(_text_of)
         self._usage = MessageUsage()
         self._reason: str | None = None
         self._is_by_tool = False
@@ -130,11 +144,25 @@ class CompletionStream:
 
     def feed(self, data: bytes) -> bytes:
         """What to send of ``data`` and of what came before."""
+        form = self._forms.form
+        if form is not None and self._splitter.between and not (self.ended or self.failed):
+            alike = form.texts(data)
+            if alike is not None:
+                texts, chars = alike
+                self._text_chars += chars
+                before, after = self._text_before, self._text_after
+                return before + (after + before).join(texts) + after
+        return self._read(data)
+
+    def _read(self, data: bytes) -> bytes:
         out = []
+        chars = self._text_chars
         for _, event in self._splitter.feed(data):
             if self.ended or self.failed:
                 break
             out.append(self._take(event))
+        if self._text_chars > chars and self._splitter.between:
+            self._forms.learn(data)
         return b"".join(out)
 
     def end(self, whole: bool = True) -> bytes:
@@ -313,6 +341,7 @@ class CompletionStream:
         self._before = b"data: " + encode(self._members())[:-1] + b',"choices":[{"index":0,"delta":'
         usage = b',"usage":null' if self._include_usage else b""
         self._after = b'},"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
+        self._text_before, self._text_after = self._before + b'{"content":"', b'"' + self._after
 
     def _open(self, block: Json) -> None:
         kind = block.get("type")

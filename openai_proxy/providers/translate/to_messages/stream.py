@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from openai_proxy.observe.sse import SseSplitter
 from openai_proxy.observe.usage import NO_QUIRKS, Quirks, Usage
+from openai_proxy.providers.translate.alike import Forms
 from openai_proxy.providers.translate.event import (
     CUT,
     UNREADABLE_EVENT,
@@ -25,6 +26,9 @@ from openai_proxy.providers.translate.usage import message_usage, of_completion
 
 PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
 """May be sent at any time, so that a client sees that the stream lives."""
+
+
+_AFTER_TEXT: Final = b'"}}\n\n'
 
 
 class _Kind(Struct, frozen=True):
@@ -79,6 +83,26 @@ _chunk = msgspec.json.Decoder(_Chunk)
 _any = msgspec.json.Decoder()
 
 
+def _text_of(data: bytes) -> str | None:
+    """The text of a chunk that says nothing else."""
+    chunk = decoded_text(_chunk, data)
+    if (
+        chunk is None
+        or chunk.error
+        or chunk.usage
+        or chunk.x_groq is not None
+        or len(chunk.choices or ()) != 1
+    ):
+        return None
+    choice: _Choice = chunk.choices[0]
+    delta = choice.delta
+    if choice.index or delta is None or choice.finish_reason is not None:
+        return None
+    return (
+        delta.content if delta == _Delta(content=delta.content) and isinstance(delta.content, str) else None
+    )
+
+
 class MessageStream:
     """Pieces of a chat completion's stream in by :meth:`feed`, those of a message's out.
 
@@ -91,6 +115,7 @@ class MessageStream:
         "_before",
         "_calls",
         "_estimate",
+        "_forms",
         "_has_refused",
         "_id",
         "_index",
@@ -120,6 +145,7 @@ class MessageStream:
         self._estimate = estimated_input_tokens
         self._quirks = quirks
         self._splitter = SseSplitter()
+        self._forms = Forms(_text_of)
         self._started = False
         self._id = ""
         self._index = -1
@@ -134,11 +160,22 @@ class MessageStream:
 
     def feed(self, data: bytes) -> bytes:
         """What to send of ``data`` and of what came before."""
+        form = self._forms.form
+        if form is not None and self._open is _TEXT and self._splitter.between and not self.failed:
+            alike = form.texts(data)
+            if alike is not None:
+                before = self._before + b'"'
+                return before + (_AFTER_TEXT + before).join(alike[0]) + _AFTER_TEXT
+        return self._read(data)
+
+    def _read(self, data: bytes) -> bytes:
         out: list[bytes] = []
         for name, event in self._splitter.feed(data):
             if self.ended or self.failed:
                 break
             self._take(name, event, out)
+        if out and self._open is _TEXT and self._splitter.between:
+            self._forms.learn(data)
         return b"".join(out)
 
     def end(self, whole: bool = True) -> bytes:
