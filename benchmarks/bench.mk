@@ -15,8 +15,9 @@ bench: $(VENV)/bench.installed ## measure every proxy side by side (BENCH_ARGS=-
 bench-peers: $(VENV)/bench.installed ## install the proxies to compare with
 	$(BIN)/python -m benchmarks.install
 
-bench-micro: $(VENV)/dev.installed ## count the function calls of a request and of a chunk
+bench-micro: $(VENV)/dev.installed ## count the function calls of a request and of a chunk, relayed and translated
 	$(BIN)/python -m benchmarks.micro
+	$(BIN)/python -m benchmarks.translation
 
 soak: $(VENV)/dev.installed ## minutes of mixed traffic with faults (SOAK_ARGS="--minutes 60")
 	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
