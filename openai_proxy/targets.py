@@ -16,6 +16,7 @@ from openai_proxy.config.provider import Provider as ConfiguredProvider
 from openai_proxy.config.settings import Observation, Settings
 from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
+from openai_proxy.exchange.model_lists import ModelLists
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.metrics import Metrics
 from openai_proxy.policy.breaker import Breaker
@@ -58,6 +59,9 @@ class Wiring:
             Random(),
             metrics.circuit_changed,
         )
+        # Where there is one provider and no route its own list is the answer, byte for byte.
+        has_many = len(self.targets) > 1 or bool(file.models)
+        self._lists = ModelLists(self.gateway, reactor) if has_many else None
         self._watch(reactor.seconds)
 
     def _watch(self, seconds: Callable[[], float]) -> None:
@@ -72,14 +76,16 @@ class Wiring:
 
     def routes(self, context: ExchangeContext) -> dict[bytes, IResource]:
         """``/v1``, and a transparent way to each provider."""
-        routes: dict[bytes, IResource] = {b"v1": Unified(self.gateway, context)}
+        routes: dict[bytes, IResource] = {b"v1": Unified(self.gateway, context, self._lists)}
         for name, target in self.targets.items():
             prefix = name.encode("ascii")
             routes[prefix] = Relay(target, b"/" + prefix, context)
         return routes
 
     def stop(self) -> None:
-        """Fetch no more keys."""
+        """Fetch no more keys, and no more lists."""
+        if self._lists is not None:
+            self._lists.stop()
         for target in self.targets.values():
             if target.keys is not None:
                 target.keys.stop()

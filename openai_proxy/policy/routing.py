@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final, Protocol
 
@@ -111,6 +111,20 @@ class Router:
             near = _near(provider, self._providers)
             raise NoRoute(f"There is no provider {_shown(provider)}.{near}", "provider", "provider_not_found")
         return Plan((Candidate(provider, model.removeprefix(provider + "/")),))
+
+    def names_of(self, provider: str, model: str) -> Iterator[str]:
+        """What a request may call a model of a provider's, for ``plan`` to lead there and nowhere else.
+
+        The name with the provider's before it; of the default provider the plain name too. None that a
+        route takes.
+        """
+        full = f"{provider}/{model}"
+        if full not in self._routes:
+            yield full
+        if provider == self._default and model not in self._routes:
+            head, slash, _ = model.partition("/")
+            if not slash or (self._default_has_slashes and head not in self._providers):
+                yield model
 
     def _unknown(self, model: str, head: str) -> NoRoute:
         if head:
