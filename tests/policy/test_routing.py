@@ -167,3 +167,36 @@ def test_any_name(model: str) -> None:
         assert ROUTER.plan(model, Random(1)).candidates
     except NoRoute as error:
         assert len(error.message) < 1200
+
+
+PARTS = st.sampled_from(("fast", "gpt-4o", "meta", "llama", "openai", "groq", "o3"))
+
+
+@given(provider=st.sampled_from(PROVIDERS), model=st.lists(PARTS, min_size=1, max_size=3).map("/".join))
+def test_a_listed_name_leads_to_its_model(provider: str, model: str) -> None:
+    """Each name that a model is given is one that a request for it can have."""
+    names = list(ROUTER.names_of(provider, model))
+    assert names[0] == f"{provider}/{model}"
+    for name in names:
+        assert ROUTER.plan(name, Random(1)) == Plan((Candidate(provider, model),))
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("o3", ["openai/o3", "o3"]),
+        ("meta-llama/x", ["openai/meta-llama/x", "meta-llama/x"]),
+        ("openai/auto", ["openai/openai/auto"]),
+        ("mine", ["openai/mine"]),
+        ("other", ["other"]),
+    ],
+)
+def test_names_of_the_only_provider(model: str, names: list[str]) -> None:
+    """Those with slashes are its own, but for what a route or the provider's own name takes."""
+    routes = {
+        name: Route(targets=(Target(provider="openai", model="x"),)) for name in ("mine", "openai/other")
+    }
+    router = Router(("openai",), routes, "openai", default_has_slashes=True)
+    assert list(router.names_of("openai", model)) == names
+    for name in names:
+        assert router.plan(name, Random(1)) == Plan((Candidate("openai", model),))
