@@ -46,7 +46,7 @@ OUR_FIELDS: Final = (
 class ListRefused(UpstreamError):
     """The provider answered with something else than a list."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int = 0) -> None:
         super().__init__(f"status {status}")
         self.status = status
 
