@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -40,8 +40,8 @@ def answer(status: int, body: bytes, content_type: str = "application/json", **f
     more = {name.replace("_", "-"): value for name, value in fields.items()}
 
     def write(peer: Peer, request: Message) -> None:
-        head = {**HEADERS, "Content-Type": content_type, "Content-Length": str(len(body)), **more}
-        peer.send(_head(status, head) + body)
+        fields = {**HEADERS, "Content-Type": content_type, "Content-Length": str(len(body)), **more}
+        peer.send(head(status, fields) + body)
 
     return write
 
@@ -61,8 +61,8 @@ def stream(*events: bytes, then: Answering | None = None) -> Answering:
     """Server-sent events, one chunk each; ``then`` in the stead of the last chunk."""
 
     def write(peer: Peer, request: Message) -> None:
-        head = {**HEADERS, "Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
-        peer.send(_head(200, head))
+        fields = {**HEADERS, "Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
+        peer.send(head(200, fields))
         for event in events:
             peer.send_chunk(event)
         if then is None:
@@ -143,7 +143,7 @@ class OpenAIUpstream:
             while True:
                 request = peer.read_request()
                 self.requests.append(request)
-                answering = self.planned.popleft() if self.planned else self._answering(request)
+                answering = self.planned.popleft() if self.planned else self.answering(request)
                 answering(peer, request)
         except (OSError, Truncated):
             pass
@@ -153,7 +153,8 @@ class OpenAIUpstream:
             self._peers.discard(peer)
             peer.close()
 
-    def _answering(self, request: Message) -> Answering:
+    def answering(self, request: Message) -> Answering:
+        """What is said to a request for which nothing is planned."""
         path = request.target.decode().partition("?")[0].removeprefix("/v1")
         if path.startswith("/files"):
             return self._file(path, request)
@@ -268,7 +269,8 @@ def _file_object(name: str, size: int) -> dict[str, object]:
     }
 
 
-def _head(status: int, fields: dict[str, str]) -> bytes:
+def head(status: int, fields: Mapping[str, str]) -> bytes:
+    """A status line and fields, with the empty line."""
     lines = [f"HTTP/1.1 {status} Scripted", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode()
 
