@@ -57,7 +57,8 @@ class Stage:
         if has_routing:
             options = ["--config", str(self._configuration(folder))]
         self._daemon = Daemon(*options)
-        self._counted: Counts = {}
+        self._before: Counts = {}
+        self._last: Counts | None = None
         self.has_routing = has_routing
 
     def door(self, way: Way) -> Door:
@@ -74,7 +75,9 @@ class Stage:
             # They all do; but what comes through the daemon has it where the provider's documents put it.
             upstream.takes_bearer = way.is_direct
         self.upstreams[way.form].failing += [Failing(status, fields) for status, fields in failing]
-        self._counted = self._counts()
+        # A cell ends with a scrape, unless it failed.
+        self._before = self._counts() if self._last is None else self._last
+        self._last = None
 
     def violations(self) -> list[str]:
         """What no provider would have taken."""
@@ -93,12 +96,14 @@ class Stage:
         end = time.monotonic() + COUNTING_SECONDS
         while True:
             found = {}
-            for labels, numbers in self._counts().items():
-                before = self._counted.get(labels, [0] * len(TOKENS))
+            counts = self._counts()
+            for labels, numbers in counts.items():
+                before = self._before.get(labels, [0] * len(TOKENS))
                 more = [now - then for now, then in zip(numbers, before, strict=True)]
                 if any(more):
                     found[labels] = more
             if found == wanted or time.monotonic() > end:
+                self._last = counts
                 return found
 
     def close(self) -> None:

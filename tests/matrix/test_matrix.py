@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -18,20 +19,24 @@ CELLS = [
     for scenario in SCENARIOS
     if (way.name, scenario) not in LEFT_OUT
 ]
+WARMING_UP = ("chat", "tools_stream", "structured", "files", "transcription", "image", "response_stream")
 
 
 @pytest.fixture(scope="module", params=RUNNERS)
-def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
+def runner(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Runner]:
     """An SDK."""
     runner = RUNNERS[request.param]()
+    for scenario in WARMING_UP:
+        runner.run(scenario, stage.door(WAYS[0]))
+    # What an SDK loads when it is first used would be walked after each test.
+    gc.collect()
+    gc.freeze()
     yield runner
     runner.close()
 
 
 def wanted_tokens(scenario: str, way: Way, reads_forms: bool) -> Counts:
     """By the labels of the metrics."""
-    if way.is_direct:
-        return {}
     found = {(way.provider, model): numbers for model, numbers in tokens(scenario, way).items()}
     if scenario == "transcription" and not reads_forms:
         return {(way.provider, "none"): numbers for numbers in found.values()}
@@ -45,8 +50,9 @@ def test_a_cell(stage: Stage, runner: Runner, way: Way, scenario: str) -> None:
     result = normal(runner.run(scenario, stage.door(way)), GIVEN)
     assert stage.violations() == []
     assert result == expected(scenario, way)
-    wanted = wanted_tokens(scenario, way, stage.has_routing)
-    assert stage.counted(wanted) == wanted
+    if not way.is_direct:
+        wanted = wanted_tokens(scenario, way, stage.has_routing)
+        assert stage.counted(wanted) == wanted
     asked = stage.asked()
     if refused(scenario, way) is None or way.form == "gemini":
         assert list(asked) == [way.form]
