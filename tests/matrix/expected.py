@@ -42,7 +42,7 @@ CLASSES: Final = {
 REPLY_MODELS: Final = {
     "openai": "gpt-4o-2024-08-06",
     "azure": "gpt-4o-2024-08-06",
-    "anthropic": "claude-sonnet-4-5-20250929",
+    "anthropic": "claude-haiku-4-5-20251001",
     "gemini": "gemini-2.5-flash",
 }
 GIVEN: Final = "given"
@@ -90,6 +90,8 @@ def tokens(scenario: str, way: Way) -> dict[str, list[int]]:
     models = MODELS[way.form]
     if refused(scenario, way) is not None:
         return {}
+    if scenario == "settings":
+        return {models.newest or models.chat: usage(way)}
     if scenario in _GENERATIONS:
         times = _GENERATIONS[scenario]
         return {models.chat: [times * one for one in usage(way)]} if times else {}
@@ -208,6 +210,7 @@ def _error_headers(way: Way) -> Json:
 
 _EXPECTED: Final[Mapping[str, Callable[[Way], Json]]] = {
     "chat": _chat,
+    "settings": lambda way: {"text": TEXT, "usage": usage(way)},
     "stream": _stream,
     "stream_unasked": _stream_unasked,
     "tools": _tools,

@@ -100,6 +100,15 @@ async def chat(asker: Asker) -> Json:
     }
 
 
+async def settings(asker: Asker) -> Json:
+    """With settings that not every model takes: what it refuses is not sent to it."""
+    create, wanted = asker.client.chat.completions.create, {"temperature": 0.5, "stop": ["###"]}
+    made = await _done(
+        create(model=asker.models["newest"], messages=MESSAGES, max_completion_tokens=100, **wanted)
+    )
+    return {"text": made.choices[0].message.content, "usage": _usage(made.usage)}
+
+
 async def _streamed(asker: Asker, **more: Any) -> Json:
     text, finish, usage, bare = "", None, None, 0
     create = asker.client.chat.completions.create
@@ -296,8 +305,8 @@ def failure(error: openai.APIStatusError, *fields: str) -> Json:
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     one.__name__: one
     for one in (
-        *(chat, stream, stream_unasked, tools, tools_stream, structured, embeddings, files, speech),
-        *(transcription, image, response, response_stream, errors, error_headers, retries, retries_told),
+        *(chat, settings, stream, stream_unasked, tools, tools_stream, structured, embeddings, files),
+        *(speech, transcription, image, response, response_stream, errors, error_headers, retries, retries_told),
         retries_forbidden,
     )
 }

@@ -21,6 +21,8 @@ class Models:
     speech: str = ""
     transcription: str = ""
     image: str = ""
+    newest: str = ""
+    """One that takes fewer settings."""
 
     def named(self, prefix: str) -> dict[str, str]:
         """As a client asks for them. What a form has not is asked for by the name of its chat model."""
@@ -34,7 +36,7 @@ MODELS: Final[Mapping[str, Models]] = MappingProxyType(
     {
         "openai": _OPENAI,
         "azure": _OPENAI,
-        "anthropic": Models("claude-sonnet-4-5"),
+        "anthropic": Models("claude-haiku-4-5", newest="claude-sonnet-5-5"),
         "gemini": Models("gemini-2.5-flash", "gemini-embedding-001", image="imagen-4.0-generate-001"),
     }
 )

@@ -89,6 +89,13 @@ const chat = async (client, ask) => {
 
 const scenarios = {
   chat,
+
+  async settings(client, ask) {
+    const asked = { model: ask.models.newest, messages: ask.messages, max_completion_tokens: 100 };
+    const made = await client.chat.completions.create({ ...asked, temperature: 0.5, stop: ["###"] });
+    return { text: made.choices[0].message.content, usage: usageOf(made.usage) };
+  },
+
   stream: (client, ask) => streamed(client, ask, { stream_options: { include_usage: true } }),
   stream_unasked: (client, ask) => streamed(client, ask, {}),
 

@@ -33,7 +33,10 @@ from tests.support.forms.said import (
 from tests.support.forms.typed import problems
 from tests.support.openai_upstream import Answering
 
-MODELS = {"claude-sonnet-4-5": "claude-sonnet-4-5-20250929"}
+MODELS = {"claude-haiku-4-5": "claude-haiku-4-5-20251001", "claude-sonnet-5-5": "claude-sonnet-5-5"}
+"""What it is asked for, and what it says that it was."""
+WITHOUT_SAMPLING = frozenset({"claude-sonnet-5-5"})
+"""Models that refuse ``temperature``, ``top_p`` and ``top_k``, whatever the version (those from 4.7 on)."""
 VERSIONS = ("2023-06-01", "2026-10-21")
 ERROR_TYPES = {
     400: "invalid_request_error",
@@ -106,6 +109,8 @@ def _check_members(body: Json, version: str) -> None:
     # The newer version refuses what the SDK, which sends it, does not name any more.
     sampling: dict[str, Any] = _SAMPLING if version == VERSIONS[0] else {}
     none_of(problems(body, form, more={**sampling, "stream": Literal[True, False]}))
+    asked = body.keys() & _SAMPLING.keys()
+    need(not asked or body["model"] not in WITHOUT_SAMPLING, f"{sorted(asked)} is deprecated for this model")
     need(body["max_tokens"] > 0, "max_tokens must be above 0")
     need(0 <= body.get("temperature", 1) <= 1, "temperature is above 1")
     need(not {"temperature", "top_p"} <= body.keys(), "temperature and top_p cannot both be specified")
