@@ -49,7 +49,7 @@ GIVEN: Final = "given"
 """A request id that is not the upstream's: it had none, and the daemon gives one to every answer."""
 FAILING: Final[Mapping[str, tuple[tuple[int, Mapping[str, str]], ...]]] = {
     "errors": tuple((status, {}) for status in STATUSES),
-    "error_headers": ((429, {"retry-after": "7", "retry-after-ms": "6500", "x-should-retry": "true"}),),
+    "error_headers": ((429, {"retry-after": "0.002", "retry-after-ms": "1", "x-should-retry": "true"}),),
     "retries": ((429, {"retry-after-ms": "1"}), (503, {"retry-after": "0.001"})),
     "retries_told": ((400, {"retry-after-ms": "1", "x-should-retry": "true"}),),
     "retries_forbidden": ((503, {"x-should-retry": "false"}),),
@@ -61,8 +61,8 @@ FAILING: Final[Mapping[str, tuple[tuple[int, Mapping[str, str]], ...]]] = {
 _NO_SUCH_ENDPOINT: Final = frozenset({"files", "speech", "transcription", "response", "response_stream"})
 """What Gemini does not have in this form: its own 404 says so, in a list that no SDK reads."""
 _NOT_IN_MESSAGES: Final = frozenset({*_NO_SUCH_ENDPOINT, "embeddings", "image"} - {"files"})
-"""What the Messages API has nothing for: the daemon refuses it before any upstream is asked."""
-UNTRANSLATABLE: Final = {"class": "NotFoundError", "status": 404, "code": "unsupported_endpoint"}
+"""What Anthropic has nothing for."""
+UNTRANSLATABLE: Final = {"class": "NotFoundError", "status": 404}
 LEFT_OUT: Final = {
     ("transparent-gemini", "tools_stream"): "Gemini's own stream does not number calls; /v1 mends that",
     ("direct-gemini", "tools_stream"): "Gemini's own stream does not number calls; /v1 mends that",

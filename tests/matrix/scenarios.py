@@ -208,9 +208,7 @@ def _digest(answer: Any) -> str:
 async def speech(asker: Asker) -> Json:
     """Sound."""
     create = asker.client.audio.speech.create
-    return {
-        "sound": _digest(await _done(create(model=asker.models["speech"], voice="alloy", input="Hello")))
-    }
+    return {"sound": _digest(await _done(create(model=asker.models["speech"], voice="alloy", input="Hello")))}
 
 
 async def transcription(asker: Asker) -> Json:
@@ -306,7 +304,17 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     one.__name__: one
     for one in (
         *(chat, settings, stream, stream_unasked, tools, tools_stream, structured, embeddings, files),
-        *(speech, transcription, image, response, response_stream, errors, error_headers, retries, retries_told),
+        *(
+            speech,
+            transcription,
+            image,
+            response,
+            response_stream,
+            errors,
+            error_headers,
+            retries,
+            retries_told,
+        ),
         retries_forbidden,
     )
 }

@@ -91,8 +91,11 @@ class Stage:
             if upstream.requests
         }
 
-    def counted(self, wanted: Counts) -> Counts:
-        """What the daemon has counted since :meth:`begin`, when it is ``wanted``, or after a while."""
+    def counted(self, wanted: Counts, nameless: str = "none") -> Counts:
+        """What the daemon has counted since :meth:`begin`, when it is ``wanted``, or after a while.
+
+        :param nameless: what the model ``none`` is called in it.
+        """
         end = time.monotonic() + COUNTING_SECONDS
         while True:
             found = {}
@@ -101,7 +104,8 @@ class Stage:
                 before = self._before.get(labels, [0] * len(TOKENS))
                 more = [now - then for now, then in zip(numbers, before, strict=True)]
                 if any(more):
-                    found[labels] = more
+                    provider, model = labels
+                    found[provider, nameless if model == "none" else model] = more
             if found == wanted or time.monotonic() > end:
                 self._last = counts
                 return found

@@ -101,8 +101,10 @@ class FormUpstream(OpenAIUpstream):
 
     key_field = "authorization"
     key_prefix = "Bearer "
+    refuses_account = False
+    """Whether the fields of another account at OpenAI are an error."""
     takes_bearer = False
-    """Whether the key may stand in Authorization too, as an SDK sends it that was not made for the provider."""
+    """Whether the key may stand in Authorization too, as an SDK of others sends it."""
     fields: ClassVar[Mapping[str, str]] = {}
     """Of every answer."""
 
@@ -181,5 +183,7 @@ class FormUpstream(OpenAIUpstream):
                 FOREIGN.encode() not in message.target + b"".join(v for _, v in message.fields),
                 "a key leaked",
             )
+            if not self.refuses_account:
+                return
             account = message.all("openai-organization") + message.all("openai-project")
             need(not account, "the client's own account is named")

@@ -34,6 +34,7 @@ class GeminiForm(OpenAIForm):
     """Chat, embeddings and images; it has no files, speech, transcriptions or responses in this form."""
 
     root = "/v1beta/openai/"
+    refuses_account = False
     models: ClassVar[Mapping[str, str]] = {
         "gemini-2.5-flash": "gemini-2.5-flash",
         "gemini-embedding-001": "gemini-embedding-001",

@@ -53,6 +53,7 @@ class OpenAIForm(FormUpstream):
     """What is at ``root`` is OpenAI's ``/v1``."""
 
     root = "/v1/"
+    refuses_account = True
     models: ClassVar[Mapping[str, str]] = {
         "gpt-4o": "gpt-4o-2024-08-06",
         "text-embedding-3-small": "text-embedding-3-small",
