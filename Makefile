@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8080
 PYTEST_ARGS ?=
+NODE = tests/matrix/node
 PIP_TOOLS = pip-tools==7.6.2
 
 BIN = $(VENV)/bin
@@ -33,8 +34,18 @@ help: ## show this
 run: $(VENV)/run.installed ## serve on http://127.0.0.1:8080 in the foreground (PORT=...)
 	@exec $(BIN)/twistd --nodaemon --pidfile= openaiproxy --port tcp:$(PORT):interface=127.0.0.1
 
-test: $(VENV)/dev.installed ## run every test (PYTEST_ARGS=...)
+test: $(VENV)/dev.installed node-modules ## run every test (PYTEST_ARGS=...)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# openai-node for tests/matrix, from the lock, where there is an npm; without it these tests are skipped.
+.PHONY: node-modules
+node-modules:
+	@if ! command -v npm >/dev/null; then echo "make: no npm here: tests of openai-node are skipped" >&2; \
+	else $(MAKE) --no-print-directory --silent $(NODE)/node_modules/.package-lock.json; fi
+
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package.json $(NODE)/package-lock.json
+	npm ci --prefix $(NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 lint: $(VENV)/dev.installed ## check format, rules, types and floors
 	$(BIN)/ruff format --check $(SOURCES)
@@ -69,7 +80,7 @@ picture: $(VENV)/dev.installed ## write the pictures in docs anew (tools/grafana
 	$(BIN)/python -m tools.picture
 
 clean: ## remove what make made
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(NODE)/node_modules dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -f twisted/plugins/dropin.cache
 	find openai_proxy twisted tests tools -name __pycache__ -prune -exec rm -rf {} +
 

@@ -4,6 +4,8 @@
 
 const { createHash } = require("node:crypto");
 const { createInterface } = require("node:readline");
+// Debian 12 has Node.js 18, where it is no global yet.
+globalThis.File ??= require("node:buffer").File;
 const { APIError, AzureOpenAI, OpenAI, toFile } = require("openai");
 
 const digest = (bytes) => createHash("sha256").update(Buffer.from(bytes)).digest("hex");
