@@ -192,12 +192,12 @@ async def embeddings(asker: Asker) -> Json:
 
 
 async def files(asker: Asker) -> Json:
-    """Up, looked at, down again, and away."""
-    there, steered = asker.client.files, {"extra_headers": asker.steering}
-    made = await _done(there.create(file=("batch.jsonl", UPLOAD), purpose="batch", **steered))
-    seen = await _done(there.retrieve(made.id, **steered))
-    content = await _done(there.content(made.id, **steered))
-    gone = await _done(there.delete(made.id, **steered))
+    """Up, looked at, down again, and away: where it went is said once, and is known from then on."""
+    there, steered = asker.client.files, asker.steering
+    made = await _done(there.create(file=("batch.jsonl", UPLOAD), purpose="batch", extra_headers=steered))
+    seen = await _done(there.retrieve(made.id))
+    content = await _done(there.content(made.id))
+    gone = await _done(there.delete(made.id))
     return {"bytes": made.bytes, "seen": seen.bytes, "content": _digest(content), "deleted": gone.deleted}
 
 

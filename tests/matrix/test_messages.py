@@ -9,16 +9,13 @@ import pytest
 from anthropic import Anthropic
 
 from tests.matrix.expected import FAILING, GIVEN, asks
-from tests.matrix.expected_messages import LEFT_OUT, expected, tokens
+from tests.matrix.expected_messages import ESTIMATED, expected, tokens
 from tests.matrix.messages import SCENARIOS, client_of, run
 from tests.matrix.stage import Stage, normal
 from tests.matrix.ways import MESSAGES_WAYS, Way
 
 CELLS = [
-    pytest.param(way, scenario, id=f"{way}-{scenario}")
-    for way in MESSAGES_WAYS
-    for scenario in SCENARIOS
-    if way.form == "anthropic" or scenario not in LEFT_OUT
+    pytest.param(way, scenario, id=f"{way}-{scenario}") for way in MESSAGES_WAYS for scenario in SCENARIOS
 ]
 
 
@@ -44,10 +41,16 @@ def test_a_cell(stage: Stage, clients: dict[str, Anthropic], way: Way, scenario:
     stage.begin(way, FAILING.get(scenario, ()))
     result = normal(run(scenario, clients[way.name], way.models["chat"]), GIVEN)
     assert stage.violations() == []
+    is_estimated = scenario == "count_tokens" and way.form != "anthropic"
+    if is_estimated and 0 < result.get("tokens", 0) < 100:
+        result["tokens"] = ESTIMATED
     assert result == expected(scenario, way)
     if not way.is_direct:
         wanted = {(way.provider, model): numbers for model, numbers in tokens(scenario, way).items()}
         assert stage.counted(wanted) == wanted
     asked = stage.asked()
+    if is_estimated:
+        assert asked == {}
+        return
     assert list(asked) == [way.form]
     assert asked[way.form] == (asks(scenario) or asked[way.form])

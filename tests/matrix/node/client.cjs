@@ -161,12 +161,11 @@ const scenarios = {
   },
 
   async files(client, ask) {
-    const steered = { headers: ask.steering };
     const file = await toFile(Buffer.from(ask.upload, "base64"), "batch.jsonl");
-    const made = await client.files.create({ file, purpose: "batch" }, steered);
-    const seen = await client.files.retrieve(made.id, steered);
-    const content = digest(await bytesOf(await client.files.content(made.id, steered)));
-    const gone = await client.files.delete(made.id, steered);
+    const made = await client.files.create({ file, purpose: "batch" }, { headers: ask.steering });
+    const seen = await client.files.retrieve(made.id);
+    const content = digest(await bytesOf(await client.files.content(made.id)));
+    const gone = await client.files.delete(made.id);
     return { bytes: made.bytes, seen: seen.bytes, content, deleted: gone.deleted };
   },
 
