@@ -26,8 +26,10 @@ WARMING_UP = ("chat", "tools_stream", "structured", "files", "transcription", "i
 def runner(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Runner]:
     """An SDK."""
     runner = RUNNERS[request.param]()
+    direct = next(way for way in WAYS if way.is_direct)
+    stage.begin(direct, ())
     for scenario in WARMING_UP:
-        runner.run(scenario, stage.door(WAYS[0]))
+        runner.run(scenario, stage.door(direct))
     # What an SDK loads when it is first used would be walked after each test.
     gc.collect()
     gc.freeze()
