@@ -422,6 +422,9 @@ class RoutedExchange(Exchange):
         attempt.stop_timer()
         now = self.seconds()
         attempt.leg.end(attempt.result or AttemptResult.ABORTED, now)
+        if attempt.received_at is None:
+            # What was kept of its answer would be kept for ever.
+            attempt.end(whole=False)
         if attempt.sent_at is not None:
             self.earlier += (attempt_record(self, attempt, now, 0.0),)
 
