@@ -40,9 +40,7 @@ NOBODY: Final = Provider(NONE, b"", names_models=False)
 """Whose exchange it is that was sent to nobody."""
 _JSON: Final = (b"Content-Type", b"application/json")
 _STOP: Final = (b"x-should-retry", b"false")
-_OURS: Final = frozenset(
-    {b"x-openai-proxy-provider", b"x-openai-proxy-model", b"x-openai-proxy-attempts", b"x-should-retry"}
-)
+_OURS: Final = frozenset({b"x-openai-proxy-provider", b"x-openai-proxy-model", b"x-openai-proxy-attempts"})
 _BODY_FIELDS: Final = frozenset({b"content-length", b"content-type", b"content-encoding"})
 
 
@@ -432,8 +430,13 @@ class RoutedExchange(Exchange):
 
     def _head_fields(self, attempt: Attempt) -> list[Field]:
         assert isinstance(attempt, RoutedAttempt)
-        fields = attempt.given_fields()
-        return [*[one for one in fields if one[0].lower() not in _OURS], *self._own_fields()]
+        return [*self._without_ours(attempt.given_fields()), *self._own_fields()]
+
+    def _without_ours(self, fields: list[Field], more: frozenset[bytes] = frozenset()) -> list[Field]:
+        """Those of an answer that we say nothing of."""
+        # Of trying again the provider has the word, until we have tried in the client's stead.
+        dropped = _OURS | more | ({_STOP[0]} if self._ends_retries else frozenset())
+        return [field for field in fields if field[0].lower() not in dropped]
 
     def _own_fields(self) -> list[Field]:
         attempt = self.attempt
@@ -467,8 +470,7 @@ class RoutedExchange(Exchange):
         attempt = self.attempt
         kept: list[Field] = []
         if attempt is not None and attempt.answered_at is not None:
-            dropped = _BODY_FIELDS | _OURS
-            kept = [field for field in attempt.fields if field[0].lower() not in dropped]
+            kept = self._without_ours(attempt.fields, _BODY_FIELDS)
         fields = [*kept, _JSON, *self._own_fields()]
         self.request.answer(status, reason_phrase(status), fields, body)
         self._end(outcome)
