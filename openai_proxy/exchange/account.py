@@ -63,7 +63,7 @@ def record_of(exchange: Exchange) -> Record:
         received_bytes=_received_bytes(exchange),
         sent_bytes=request.sent_bytes,
         request_id=_request_id(exchange) if is_odd or context.sink.wants_ids else b"",
-        phase=_phase(attempt) if outcome is Outcome.CLIENT_DISCONNECT else None,
+        phase=_phase(exchange, attempt) if outcome is Outcome.CLIENT_DISCONNECT else None,
         first_byte_seconds=_first_byte_seconds(exchange, attempt),
         overhead_seconds=_overhead_seconds(exchange, attempt, now),
         is_stream=exchange.is_stream,
@@ -134,9 +134,10 @@ def _request_id(exchange: Exchange) -> bytes:
     return exchange.request.request_id if told is None else told
 
 
-def _phase(attempt: Attempt | None) -> DisconnectPhase:
+def _phase(exchange: Exchange, attempt: Attempt | None) -> DisconnectPhase:
     if attempt is None or attempt.sent_at is None:
-        return DisconnectPhase.BEFORE_UPSTREAM
+        was_sent = bool(exchange.earlier)
+        return DisconnectPhase.BEFORE_FIRST_BYTE if was_sent else DisconnectPhase.BEFORE_UPSTREAM
     was_answered = attempt.answered_at is not None
     return DisconnectPhase.MID_STREAM if was_answered else DisconnectPhase.BEFORE_FIRST_BYTE
 

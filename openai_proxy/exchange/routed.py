@@ -68,6 +68,8 @@ class RoutedExchange(Exchange):
     _ends_retries = False
     """Whether the client's SDK is told not to try again: we have."""
     _error_body: bytes | None = None
+    _last_provider = NOBODY
+    """Of the attempt before, while there is none."""
 
     def __init__(self, request: Request, gateway: Gateway, context: ExchangeContext, route: str) -> None:
         super().__init__(request, gateway.default, request.uri, context, route, b"/v1")
@@ -78,7 +80,7 @@ class RoutedExchange(Exchange):
 
     @property
     def provider(self) -> Provider:
-        return NOBODY if self.attempt is None else self.attempt.target.provider
+        return self._last_provider if self.attempt is None else self.attempt.target.provider
 
     # Where to.
 
@@ -425,6 +427,10 @@ class RoutedExchange(Exchange):
             attempt.end(whole=False)
         if attempt.sent_at is not None:
             self.earlier += (attempt_record(self, attempt, now, 0.0),)
+        if self.attempt is attempt:
+            # Whatever ends the exchange before the next one must not count it again.
+            self.attempt = None
+            self._last_provider = attempt.target.provider
 
     # What the client is told.
 
@@ -442,8 +448,9 @@ class RoutedExchange(Exchange):
         attempt = self.attempt
         attempts = len(self.earlier) + (attempt is not None and attempt.sent_at is not None)
         fields = [(b"x-openai-proxy-attempts", b"%d" % attempts)]
+        if self.provider is not NOBODY:
+            fields.append((b"x-openai-proxy-provider", self.provider.name.encode("ascii")))
         if attempt is not None:
-            fields.append((b"x-openai-proxy-provider", attempt.target.provider.name.encode("ascii")))
             model = attempt.model
             if model and model.isascii() and model.isprintable() and len(model) <= 256:
                 fields.append((b"x-openai-proxy-model", model.encode("ascii")))
