@@ -153,8 +153,16 @@ class World:
     @property
     def waits(self) -> list[Any]:
         """What is due later, of the exchanges alone: not the daemon's own ticks and sweeps."""
-        calls: list[Any] = self.reactor.clock.getDelayedCalls()
+        calls: Any = self.reactor.clock.getDelayedCalls()
         return [call for call in calls if "exchange" in call.func.__module__]
+
+    async def wait_over(self) -> float:
+        """An exchange waits for one thing alone: wait with it; for how many seconds."""
+        await self.until(lambda: self.waits)
+        (call,) = self.waits
+        seconds = float(call.getTime() - self.reactor.seconds())
+        self.pass_time(seconds)
+        return seconds
 
     # The end.
 
