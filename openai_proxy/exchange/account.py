@@ -138,8 +138,9 @@ def _phase(exchange: Exchange, attempt: Attempt | None) -> DisconnectPhase:
     if attempt is None or attempt.sent_at is None:
         was_sent = bool(exchange.earlier)
         return DisconnectPhase.BEFORE_FIRST_BYTE if was_sent else DisconnectPhase.BEFORE_UPSTREAM
-    was_answered = attempt.answered_at is not None
-    return DisconnectPhase.MID_STREAM if was_answered else DisconnectPhase.BEFORE_FIRST_BYTE
+    # An answer whose beginning was held back has not begun for its client.
+    has_begun = attempt.answered_at is not None and exchange.request.status
+    return DisconnectPhase.MID_STREAM if has_begun else DisconnectPhase.BEFORE_FIRST_BYTE
 
 
 def _asked_at(exchange: Exchange) -> float:
