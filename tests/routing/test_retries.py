@@ -231,9 +231,7 @@ async def test_an_upload_that_cannot_be_repeated(
 
 
 @pytest.mark.parametrize("leaving", ["close", "abort"])
-async def test_a_client_that_leaves_in_the_wait(
-    world: MakeWorld, upstreams: Upstreams, leaving: str
-) -> None:
+async def test_a_client_that_leaves_in_the_wait(world: MakeWorld, upstreams: Upstreams, leaving: str) -> None:
     """The wait ends with it, and nothing is asked of anybody."""
     proxy = world(["a"], retry=RETRY)
     upstreams["a"].play = error(500)
