@@ -87,6 +87,20 @@ class Conversion:
         self._converter = None
 
 
+class Unchanged:
+    """Gives on what comes: for answers that are held only until all of them is there."""
+
+    failed = False
+
+    def feed(self, data: bytes) -> bytes:
+        """See :class:`Converter`."""
+        return data
+
+    def end(self, whole: bool) -> bytes:
+        """See :class:`Converter`."""
+        return b""
+
+
 class Converting:
     """Only converts: for answers that nobody reads."""
 

@@ -487,9 +487,10 @@ class RoutedExchange(Exchange):
     def _remember(self, attempt: RoutedAttempt, raw: bytes) -> None:
         """The ids in an answer are of objects that this provider has."""
         method, path, now = self.request.method, self._question.path, self.seconds()
-        if attempt.status >= 300 or attempt.reading is None or not names_objects(method, path):
+        reader = attempt.reader
+        if attempt.status >= 300 or reader is None or not names_objects(method, path):
             return
-        body = first_event(raw) if attempt.reading.is_stream else raw
+        body = first_event(raw) if reader.is_stream else raw
         provider = attempt.target.provider.name
         self._gateway.stickiness.remember(ids_in_answer(body), provider, now)
 

@@ -12,7 +12,7 @@ from openai_proxy.exchange.attempt import Attempt, Sent
 from openai_proxy.exchange.fixed import FixedCompletion, FixedStream
 from openai_proxy.exchange.opening import Opening
 from openai_proxy.exchange.payload import Payload
-from openai_proxy.exchange.reading import Converter, Converting, Reading, read_on
+from openai_proxy.exchange.reading import Converter, Converting, Reading, Unchanged, read_on
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model_member import splice_model
 from openai_proxy.observe.multipart_model import splice_form_model
@@ -127,8 +127,19 @@ class RoutedAttempt(Attempt):
     def read(self) -> None:
         """Make what reads and changes the answer, whose head has come."""
         read_on(self.owner, self, converter := self._converter())
+        if self.reading is None and converter is None and self._names_objects:
+            converter = Unchanged()
         if self.reading is None and converter is not None:
             self.converting = Converting(converter, self._is_stream)
+
+    @property
+    def _names_objects(self) -> bool:
+        """Whether ids of what the provider has made are looked for in the answer."""
+        if first_of(self.fields, b"content-encoding") is not None or self._is_stream:
+            return False
+        content_type = first_of(self.fields, b"content-type") or b""
+        is_json = content_type[:16].lower() == b"application/json"
+        return is_json and names_objects(self.owner.request.method, self.question.path)
 
     @property
     def _is_stream(self) -> bool:
