@@ -110,7 +110,7 @@ class RoutedExchange(Exchange):
             self._tell_closed(now)
             return
         attempt = self._go(leg)
-        if attempt is not None and self._question.asked.is_stream:
+        if attempt is not None and self._question.asked.is_stream and not self._is_settled:
             self._await_token(attempt, now)
 
     def _planned(self, now: float) -> Plan:
@@ -143,6 +143,12 @@ class RoutedExchange(Exchange):
         self._arm(attempt)
         self._try(attempt)
         return attempt
+
+    def _try(self, attempt: Attempt) -> None:
+        try:
+            super()._try(attempt)
+        except UnaddressableModel:
+            self.failed(attempt, Failure())
 
     def _made(self, leg: Leg) -> RoutedAttempt:
         """Raises Untranslatable."""
@@ -305,7 +311,8 @@ class RoutedExchange(Exchange):
             self._ended_badly(attempt, told.result, told)
         elif isinstance(error, UnaddressableModel):
             attempt.leg.end(AttemptResult.ABORTED, self.seconds())
-            self._refuse(400, "The model's name cannot stand in a path.", "invalid_model", "model")
+            if not self._waits_for_other(attempt):
+                self._refuse(400, "The model's name cannot stand in a path.", "invalid_model", "model")
         else:
             super().failed(attempt, failure)
 
@@ -365,12 +372,7 @@ class RoutedExchange(Exchange):
         attempt.stop_timer()
         now = self.seconds()
         attempt.leg.end(result, now)
-        if self._beside is not None:
-            # The other one may still succeed.
-            other = self._beside if self.attempt is attempt else self.attempt
-            self._record(attempt)
-            self.attempt, self._beside = other, None
-            self._waits_for = other
+        if self._waits_for_other(attempt):
             return True
         body = self.request.body
         decision = self._course.decide(
@@ -386,6 +388,16 @@ class RoutedExchange(Exchange):
             self._ends_retries = decision.ends_retries
             return False
         return self._follow(attempt, decision, now)
+
+    def _waits_for_other(self, attempt: RoutedAttempt) -> bool:
+        """Whether another one is on its way beside one that has failed: it may still succeed."""
+        if self._beside is None:
+            return False
+        other = self._beside if self.attempt is attempt else self.attempt
+        self._record(attempt)
+        self.attempt, self._beside = other, None
+        self._waits_for = other
+        return True
 
     def _follow(self, attempt: RoutedAttempt, decision: Decision, now: float) -> bool:
         assert attempt.result is not None
