@@ -81,7 +81,7 @@ prices: {file: /file.toml}
 access_log: {file: /file.json, sample: 15}
 """
 LINE = {
-    "port": ("1", "listen", "tcp:1"),
+    "port": ("1", "listen", ("tcp:1",)),
     "upstream": ("http://line.example/", "upstream", "http://line.example"),
     "ca-file": ("/line.pem", "ca_file", "/line.pem"),
     "access-log": ("-", "access_log", "-"),
@@ -116,6 +116,29 @@ def test_an_option_comes_before_the_file_and_changes_nothing_else(option: str, c
     assert read(settings) == expected != read(from_file)
     for _, other, _ in LINE.values():
         assert other == path or attrgetter(other)(settings) == attrgetter(other)(from_file)
+
+
+def test_an_upstream_on_the_line_is_that_of_the_files_openai(config: Path) -> None:
+    """The daemon that has a file asks its providers and not the setting; without an openai it is refused."""
+    options = Options()
+    options.parseOptions(["--config", str(config), "--upstream", "http://line.example/"])
+    assert options.configuration is not None
+    assert options.configuration.providers["openai"].base_url == "http://line.example"
+    config.write_text("providers: {groq: }")
+    with pytest.raises(SystemExit, match="--upstream: the configuration has no provider openai"):
+        parsed(config, "--upstream", "http://line.example/")
+
+
+def test_a_port_on_the_line_is_the_only_one(config: Path) -> None:
+    """Whatever listeners the file has; an error about one says where it was said."""
+    config.write_text("listeners: [{address: '1'}, {address: '2'}]")
+    assert parsed(config).listen == ("tcp:1", "tcp:2")
+    assert parsed(config, "--port", "3").listen == ("tcp:3",)
+    options = Options()
+    options.parseOptions(["--config", str(config)])
+    assert options.listen_place(1) == f"{config}: listeners[1].address:"
+    options.parseOptions(["--config", str(config), "--port", "3"])
+    assert options.listen_place(0) == "--port"
 
 
 def test_options_that_take_away_do_so_whatever_the_file_says(tmp_path: Path) -> None:

@@ -45,20 +45,14 @@ def loaded(path: Path, port: str | None = None) -> Configuration:
     return load(path, CATALOGUE, SECRETS, port)
 
 
-def unsupported(path: Path) -> list[str]:
-    """What of it a daemon of this version refuses."""
-    return [
-        f"{problem.line}: {str(problem).partition(': not supported yet')[0]}"
-        for problem in loaded(path).not_supported
-    ]
-
-
 def test_an_empty_file_is_the_daemon_without_a_file(write: Write) -> None:
-    """Every key may be left out."""
+    """Every key may be left out; the one provider is then the catalogue's openai, with the client's key."""
     configuration = loaded(write(""))
     assert configuration.settings() == Settings()
-    assert configuration.refusal() is None
-    assert (configuration.providers, configuration.default_provider) == ({}, "openai")
+    assert configuration.default_provider == "openai"
+    ((name, openai),) = configuration.providers.items()
+    assert (name, openai.base_url, openai.path_prefix) == ("openai", Settings().upstream, "/v1")
+    assert openai.keeps_client_key
 
 
 EVERYTHING = """
@@ -79,8 +73,8 @@ access_log: {file: log/access.json, sample: 10}
 
 def test_every_setting_of_a_daemon_can_be_given(write: Write) -> None:
     """A setting that is added to the daemon has to be added to the file."""
-    path = write(EVERYTHING)
-    settings = loaded(path).settings()
+    configuration = loaded(write(EVERYTHING))
+    settings = configuration.settings()
     unset = []
     for one in fields(Settings):
         given, default = getattr(settings, one.name), getattr(Settings(), one.name)
@@ -92,12 +86,29 @@ def test_every_setting_of_a_daemon_can_be_given(write: Write) -> None:
         ]
         if not parts and given == default:
             unset.append(one.name)
-    assert unset == []
-    assert settings.listen == "tcp:9000"
-    assert settings.upstream == "https://eu.example.com"
+    # It is a daemon's without a file; a file says it of the provider.
+    assert unset == ["upstream"]
+    assert configuration.providers["openai"].base_url == "https://eu.example.com"
+    assert settings.listen == ("tcp:9000",)
     assert settings.timeouts.pool_idle_seconds == 4
     assert settings.pool.waiting == 0
-    assert loaded(path).not_supported == ()
+
+
+def test_every_listener_is_listened_at(write: Write) -> None:
+    """In the order of the file."""
+    text = "listeners: [{address: 'tcp:1:interface=127.0.0.1'}, {address: '2'}, {address: 'unix:/run/p'}]"
+    listen = loaded(write(text)).settings().listen
+    assert listen == ("tcp:1:interface=127.0.0.1", "tcp:2", "unix:/run/p")
+
+
+def test_an_upstream_of_the_command_line_is_openais_root(write: Write) -> None:
+    """All else of the provider is as the file says, and so are the other providers."""
+    configuration = loaded(write("providers: {openai: {path_prefix: /api/v2, client_key: drop}, groq: }"))
+    changed = configuration.with_upstream("http://line.example/mock")
+    openai = changed.providers["openai"]
+    assert (openai.base_url, openai.path_prefix) == ("http://line.example/mock", "/api/v2")
+    assert openai.client_key == "drop"
+    assert changed.providers["groq"] == configuration.providers["groq"]
 
 
 def test_files_are_beside_the_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,32 +329,6 @@ def test_an_own_url_needs_no_parameters(write: Write) -> None:
 def test_who_gets_what_names_no_model(write: Write, text: str, default: str) -> None:
     """The one that is said, the only one, or openai."""
     assert loaded(write(text)).default_provider == default
-
-
-@pytest.mark.parametrize(
-    ("text", "places"),
-    [
-        ("providers: {openai: {base_url: 'https://eu.api.openai.com/v1'}}\ndefault_provider: openai", []),
-        ("listeners: [{address: '1', allow_anonymous: true}]", []),
-        ("listeners:\n- address: '1'\n- address: '2'", ["3: listeners[1]"]),
-        ("providers:\n  groq:\n  openai:", ["2: providers.groq"]),
-        ("providers: {groq: }", ["None: default_provider", "1: providers.groq"]),
-        ("providers: {openai: {client_key: drop}}", ["1: providers.openai.client_key"]),
-        (
-            "providers: {openai: {path_prefix: /v2}}",
-            ["1: providers.openai.path_prefix", "1: providers.openai.base_url"],
-        ),
-        ("models:\n  m: {targets: [{provider: openai}]}\nproviders: {openai: }", ["2: models.m"]),
-        ("retry: {}\nbreaker:\nhedge: {enabled: false}", ["1: retry", "2: breaker", "3: hedge"]),
-    ],
-)
-def test_what_the_daemon_cannot_do_yet_is_refused(write: Write, text: str, places: list[str]) -> None:
-    """Even where it says the default: a key that is ignored in silence is one that its operator relies on."""
-    path = write(text)
-    assert unsupported(path) == places
-    refusal = loaded(path).refusal()
-    assert (refusal is None) == (places == [])
-    assert refusal is None or "not supported yet" in str(refusal)
 
 
 def test_nothing_shows_a_key(write: Write) -> None:

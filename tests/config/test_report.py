@@ -52,13 +52,14 @@ def test_it_says_what_was_understood(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_has_a_report_too(tmp_path: Path) -> None:
-    """It has a listener, the default one, and no table without rows."""
+    """The default listener, the one provider of a daemon without a file, and no table without rows."""
     path = tmp_path / "proxy.yaml"
     path.write_text("")
-    assert list(report(load(path, {}, SecretReader({})), (35, 35))) == [
+    assert list(report(load(path, read_catalogue(), SecretReader({})), (35, 35))) == [
         f"{path}: understood",
         "listeners:",
         "  tcp:8080  whoever can reach it",
         "providers (default: openai):",
+        "  /openai  https://api.openai.com/v1  openai dialect  key: the client's",
         "metric series: 35 at the start",
     ]

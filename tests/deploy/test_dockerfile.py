@@ -117,7 +117,7 @@ def test_sigterm_reaches_twistd() -> None:
     assert entry == ["/opt/openai-proxy/bin/twistd", "--nodaemon", "--pidfile=", "openaiproxy"]
     options = Options()
     options.parseOptions(arguments)
-    assert options.settings.listen == f"tcp:{only('EXPOSE')}"
+    assert options.settings.listen == (f"tcp:{only('EXPOSE')}",)
     assert only("STOPSIGNAL") == "SIGTERM"
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import ANY_PORT, ROOT, Daemon, command, environment, run
-from tests.support.sockets import RawUpstream
+from tests.support.daemon import ROOT, Daemon, command, environment, run
+from tests.support.openai_upstream import OpenAIUpstream, error, json_answer
+from tests.support.sockets import Peer, RawUpstream
 
 EXAMPLE = ROOT / "etc" / "openai-proxy.yaml"
 WRONG = """
@@ -71,14 +74,87 @@ def test_check_looks_at_the_files_and_ports_that_are_named(tmp_path: Path) -> No
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("options", [["--check"], ["--port", ANY_PORT]], ids=["check", "start"])
-def test_what_is_not_supported_yet_is_refused(options: list[str], tmp_path: Path) -> None:
-    """By the check and by the daemon: a key that does nothing must not look as if it did."""
-    path = written(tmp_path, "retry: {attempts: 5}\n")
+SEVERAL = """
+default_provider: first
+providers:
+  first: {{base_url: '{first}/v1', api_key: env:FIRST_KEY}}
+  second: {{base_url: '{second}/api/v1', client_key: drop}}
+models:
+  fast:
+    targets: [{{provider: first, model: big}}, {{provider: second, model: small}}]
+retry: {{attempts: 2}}
+breaker: {{min_attempts: 5}}
+hedge: {{enabled: false}}
+listeners:
+- address: tcp:0:interface=127.0.0.1
+- address: unix:{socket}
+"""
+JSON = "Content-Type: application/json"
+
+
+def chat(model: str) -> bytes:
+    """A question."""
+    return json.dumps({"model": model, "messages": []}).encode()
+
+
+def test_several_providers_are_served_at_several_ports(tmp_path: Path) -> None:
+    """By the model's name, by the provider's, by a route with its fallback, by each provider's own way."""
+    socket = f"{tmp_path}/s"
+    with OpenAIUpstream() as first, OpenAIUpstream() as second:
+        path = written(tmp_path, SEVERAL.format(first=first.url, second=second.url, socket=socket))
+        second.planned += [json_answer({"object": "chat.completion"})] * 3
+        with Daemon("--config", path, port=None, env={"FIRST_KEY": "sk-first"}) as daemon:
+            daemon.wait_for(re.compile(f"serves on unix:{re.escape(socket)}$"))
+            ours = "Authorization: Bearer sk-client"
+            daemon.ask("POST", "/v1/chat/completions", ours, JSON, body=chat("gpt-4o"))
+            daemon.ask("POST", "/v1/chat/completions", ours, JSON, body=chat("second/gpt-4o"))
+            daemon.ask("GET", "/second/api/v1/models", ours)
+            first.planned.append(error(503, "unavailable"))
+            with Peer.connect_unix(socket) as client:
+                client.send_request("POST", "/v1/chat/completions", ours, JSON, body=chat("fast"))
+                answer = client.read_answer()
+            assert daemon.stop() == 0
+    assert [(one.target, json.loads(one.body)["model"]) for one in first.requests] == [
+        (b"/v1/chat/completions", "gpt-4o"),
+        (b"/v1/chat/completions", "big"),
+    ]
+    assert {one.get("authorization") for one in first.requests} == {b"Bearer sk-first"}
+    assert [(one.target, json.loads(one.body or b'{"model": ""}')["model"]) for one in second.requests] == [
+        (b"/api/v1/chat/completions", "gpt-4o"),
+        (b"/api/v1/models", ""),
+        (b"/api/v1/chat/completions", "small"),
+    ]
+    assert {one.get("authorization") for one in second.requests} == {None}
+    said = {name: answer.get(f"x-openai-proxy-{name}") for name in ("provider", "model", "attempts")}
+    assert (answer.status, said) == (200, {"provider": b"second", "model": b"small", "attempts": b"2"})
+
+
+@pytest.mark.parametrize("options", [["--check"], []], ids=["check", "start"])
+def test_a_public_port_with_keys_of_ours_is_refused(options: list[str], tmp_path: Path) -> None:
+    """Unless the operator says so: whoever reaches it could spend his money."""
+    path = written(
+        tmp_path, "providers: {openai: {token: {file: /run/token}}}\nlisteners: [{address: 'tcp:0'}]"
+    )
     ended = run(*options, "--config", path)
-    assert ended.returncode == 1
+    assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"openai_proxy: {path}:1: retry: not supported yet")
+    assert line.startswith(f"openai_proxy: {path}:2: listeners[0]: anyone who reaches this port could use")
+    assert "`allow_anonymous: true`" in line
+
+
+def test_an_open_port_is_one_that_is_said_to_be(tmp_path: Path) -> None:
+    """With the operator's word it starts, and uses his key for whoever asks."""
+    with OpenAIUpstream() as upstream:
+        path = written(
+            tmp_path,
+            f"providers: {{openai: {{base_url: '{upstream.url}', api_key: env:OUR_KEY}}}}\n"
+            "listeners: [{address: 'tcp:0', allow_anonymous: true}]",
+        )
+        with Daemon("--config", path, port=None, env={"OUR_KEY": "sk-ours"}) as daemon:
+            assert daemon.ask("GET", "/v1/models").status == 200
+            assert daemon.stop() == 0
+    (asked,) = upstream.requests
+    assert asked.get("authorization") == b"Bearer sk-ours"
 
 
 def test_check_without_a_file_is_one_line() -> None:
@@ -88,8 +164,8 @@ def test_check_without_a_file_is_one_line() -> None:
     assert ended.stderr.startswith("openai_proxy: --check: ")
 
 
-def test_the_example_is_understood_and_refused_for_now(tmp_path: Path) -> None:
-    """All of it is right, and more than this version can do."""
+def test_the_example_is_understood(tmp_path: Path) -> None:
+    """All of it is right, but for the two files that it names."""
     names = ("OPENAI", "AZURE", "ANTHROPIC", "EXAMPLE")
     ended = subprocess.run(
         command("--check", "--config", str(EXAMPLE)),
@@ -102,8 +178,7 @@ def test_the_example_is_understood_and_refused_for_now(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stdout.startswith(f"{EXAMPLE}: understood\n")
     assert "canary" not in ended.stdout + ended.stderr
-    lines = [line for line in ended.stderr.splitlines() if "not supported yet" not in line]
-    # They are names in an example, and not there.
+    lines = ended.stderr.splitlines()
     assert len(lines) == 2
     assert all("prices.toml" in line or "CA file" in line for line in lines)
 

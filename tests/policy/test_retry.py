@@ -18,6 +18,8 @@ from openai_proxy.policy.retry_fields import RetryFields
 
 NO_TIMEOUTS = RouteTimeouts()
 SETTINGS = Retry(jitter=0.0)
+TWICE = Retry(jitter=0.0, attempts_per_target=2)
+"""Each target has a second turn before the next has its first."""
 
 
 def decide(ended: Ended, settings: Retry = SETTINGS, total_seconds: float | None = None) -> Decision:
@@ -51,22 +53,25 @@ def test_statuses(status: int, decision: Decision) -> None:
     assert decide(failed(status)) == decision
 
 
-@pytest.mark.parametrize("has_next", [False, True])
 @pytest.mark.parametrize(
-    ("result", "alone", "with_next"),
+    ("result", "alone", "with_next", "with_turns"),
     [
-        (Result.CONNECT_ERROR, AGAIN, AGAIN),
-        (Result.PROTOCOL_ERROR, AGAIN, AGAIN),
-        (Result.STREAM_ERROR, AGAIN, AGAIN),
-        (Result.TIMEOUT, AGAIN, NEXT),
-        (Result.TLS_ERROR, given_up(Why.FINAL), NEXT),
-        (Result.ABORTED, given_up(Why.FINAL), given_up(Why.FINAL)),
-        (Result.OK, given_up(Why.FINAL), given_up(Why.FINAL)),
+        (Result.CONNECT_ERROR, AGAIN, NEXT, AGAIN),
+        (Result.PROTOCOL_ERROR, AGAIN, NEXT, AGAIN),
+        (Result.STREAM_ERROR, AGAIN, NEXT, AGAIN),
+        (Result.TIMEOUT, AGAIN, NEXT, NEXT),
+        (Result.TLS_ERROR, given_up(Why.FINAL), NEXT, NEXT),
+        (Result.ABORTED, *[given_up(Why.FINAL)] * 3),
+        (Result.OK, *[given_up(Why.FINAL)] * 3),
     ],
 )
-def test_without_an_answer(result: Result, alone: Decision, with_next: Decision, has_next: bool) -> None:
+def test_without_an_answer(
+    result: Result, alone: Decision, with_next: Decision, with_turns: Decision
+) -> None:
     """A certificate heals by no retry; who was too slow is left for another; who left wants nothing."""
-    assert decide(Ended(result=result, has_next=has_next)) == (with_next if has_next else alone)
+    assert decide(Ended(result=result)) == alone
+    assert decide(Ended(result=result, has_next=True)) == with_next
+    assert decide(Ended(result=result, has_next=True), TWICE) == with_turns
 
 
 @pytest.mark.parametrize(
@@ -90,6 +95,7 @@ def test_fields(fields: RetryFields, status: int, decision: Decision) -> None:
     ("more", "decision"),
     [
         ({}, AGAIN),
+        ({"attempts": 2}, AGAIN),
         ({"attempts_here": 2, "attempts": 2}, NEXT),
         ({"is_open": True}, NEXT),
         ({"rest_seconds": 2.0}, NEXT),
@@ -102,13 +108,17 @@ def test_fields(fields: RetryFields, status: int, decision: Decision) -> None:
 )
 def test_another_target(more: dict[str, Any], decision: Decision) -> None:
     """It is tried when the same one has had its turns, or needs a wait that the other does not."""
-    assert decide(failed(has_next=True, **more)) == decision
+    assert decide(failed(has_next=True, **more), TWICE) == decision
+    # A target has one turn by default.
+    assert decide(failed(has_next=True, **more)) == (NEXT if decision == AGAIN else decision)
 
 
 @pytest.mark.parametrize(
     ("more", "decision"),
     [
-        ({"attempts": 2, "attempts_here": 2}, given_up(Why.ATTEMPTS, ends_retries=True)),
+        ({"attempts": 2, "attempts_here": 2}, Decision(Step.AGAIN, 1.0)),
+        ({"attempts": 3, "attempts_here": 2}, given_up(Why.ATTEMPTS, ends_retries=True)),
+        ({"attempts": 3, "attempts_here": 3}, given_up(Why.ATTEMPTS, ends_retries=True)),
         ({"is_open": True}, given_up(Why.OPEN)),
         ({"rest_seconds": 4.0}, Decision(Step.AGAIN, 4.0)),
         ({"rest_seconds": 40.0}, given_up(Why.RETRY_AFTER)),
@@ -116,8 +126,8 @@ def test_another_target(more: dict[str, Any], decision: Decision) -> None:
     ],
 )
 def test_no_other_target(more: dict[str, Any], decision: Decision) -> None:
-    """Open ones are not waited for; resting ones are, for a little."""
-    assert decide(failed(**more)) == decision
+    """All attempts are for the one that there is; open ones are not waited for, resting ones for a little."""
+    assert decide(failed(**more)) == decide(failed(**more), TWICE) == decision
 
 
 def test_no_retries_are_configured() -> None:
@@ -193,7 +203,7 @@ def test_what_is_decided_is_spent() -> None:
         policy.decide(ended, NO_TIMEOUTS, 0.0).step
         for ended in (failed(400), failed(), failed(has_next=True, attempts=2), failed(), failed())
     ]
-    assert steps == [Step.GIVE_UP, Step.AGAIN, Step.AGAIN, Step.AGAIN, Step.GIVE_UP]
+    assert steps == [Step.GIVE_UP, Step.AGAIN, Step.NEXT, Step.AGAIN, Step.GIVE_UP]
 
 
 ENDED = st.builds(

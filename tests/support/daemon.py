@@ -43,13 +43,14 @@ class Daemon:
     """Starts when it is made and serves when that returns; ``stop`` or ``with`` ends it.
 
     ``url`` is what it said in its log that it serves on. ``AssertionError`` with its output if
-    it ends, or says nothing of a port, within ``seconds``.
+    it ends, or says nothing of a port, within ``seconds``. With a ``port`` of None it listens
+    where its options say; ``url`` is the first of these places then.
     """
 
     def __init__(
         self,
         *options: str,
-        port: str = ANY_PORT,
+        port: str | None = ANY_PORT,
         env: Mapping[str, str] | None = None,
         seconds: float = 20,
     ) -> None:
@@ -57,7 +58,7 @@ class Daemon:
         self._changed = threading.Condition()
         self._ended = False
         self._process = subprocess.Popen(
-            command("--port", port, *options),
+            command(*(() if port is None else ("--port", port)), *options),
             cwd=ROOT,
             env=environment(**(env or {})),
             stdout=subprocess.PIPE,
