@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,19 @@ def _end_with(problems: str) -> None:
     """End the process if there are any, each on a line of its own."""
     if problems:
         raise SystemExit("\n".join(f"openai_proxy: {line}" for line in problems.splitlines())) from None
+
+
+def _failures(checks: Iterable[Callable[[], object]]) -> list[str]:
+    """What each that fails says of it."""
+    problems = []
+    for check in checks:
+        try:
+            check()
+        except OSError as error:
+            problems.append(f"{error.filename}: {error.strerror}")
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
 
 
 class Options(usage.Options):
@@ -200,32 +213,32 @@ class Options(usage.Options):
         """Print what was understood, and end the process: 0 if a daemon can start with it, else 1."""
         from twisted.internet import reactor
 
-        from openai_proxy.config.report import report, targets
+        from openai_proxy.config.outside import missing
+        from openai_proxy.config.problems import ConfigError
+        from openai_proxy.config.report import circuits, report, targets
         from openai_proxy.observe.expected_series import expected_series
         from openai_proxy.policy.prices import Prices
         from openai_proxy.wire.tls import trust_root_from_file
 
         settings = self.settings
-        providers = configuration.providers or ["openai"]
-        for line in report(
-            configuration, expected_series(providers, targets(configuration), with_mock=settings.mock)
-        ):
+        series = expected_series(
+            configuration.providers,
+            targets(configuration),
+            with_mock=settings.mock,
+            routes=[[one.provider for one in route.targets] for route in configuration.file.models.values()],
+            circuits=circuits(configuration),
+        )
+        for line in report(configuration, series):
             print(line)
         checks: list[Callable[[], object]] = [partial(Prices.load, settings.observation.prices_file)]
         if settings.ca_file is not None:
             checks.append(partial(trust_root_from_file, settings.ca_file))
-        for number, listener in enumerate(configuration.file.listeners):
-            place = f"{configuration.path}: listeners[{number}].address:"
-            checks.append(partial(check_endpoint, reactor, listen_description(listener.address), place))
-        problems: list[str] = []
-        for check in checks:
-            try:
-                check()
-            except OSError as error:
-                problems.append(f"{error.filename}: {error.strerror}")
-            except ValueError as error:
-                problems.append(str(error))
-        _end_with("\n".join(filter(None, problems)))
+        for number, description in enumerate(settings.listen):
+            checks.append(partial(check_endpoint, reactor, description, self.listen_place(number)))
+        problems = _failures(checks)
+        if outside := list(missing(configuration, settings.access_log)):
+            problems.append(str(ConfigError(configuration.path, outside)))
+        _end_with("\n".join(problems))
         raise SystemExit(0)
 
     def _checked(self, name: str, check: Any) -> Any:

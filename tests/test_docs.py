@@ -16,6 +16,7 @@ import pytest
 from openai_proxy.config.configuration import load
 from openai_proxy.config.file import File, Observing
 from openai_proxy.config.reader import Reader
+from openai_proxy.config.report import circuits, report, targets
 from openai_proxy.config.routing import Breaker, Hedge, Retry
 from openai_proxy.config.secret import SecretReader
 from openai_proxy.config.settings import LIMIT_FIELDS, Limits, PoolLimits, Settings, Timeouts
@@ -24,6 +25,7 @@ from openai_proxy.observe.access_log import Line
 from openai_proxy.observe.circuits import ANY_MODEL, MOST_TARGETS, STATES
 from openai_proxy.observe.endpoint import _BY_PREFIX, ENDPOINTS, OTHER
 from openai_proxy.observe.errors import CODES, TYPES
+from openai_proxy.observe.expected_series import expected_series
 from openai_proxy.observe.families import EXEMPLAR_ID_CHARACTERS, Family, HistogramFamily, Parent
 from openai_proxy.observe.metrics import MAIN_ENDPOINTS, Metrics, new_registry
 from openai_proxy.observe.model import KNOWN, NONE
@@ -189,6 +191,33 @@ def test_the_example_has_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (file.timeouts, file.limits, file.pool) == (Timeouts(), Limits(), PoolLimits())
     assert (file.retry, file.breaker, file.hedge) == (Retry(), Breaker(), Hedge())
     assert (file.observation, file.mock) == (Observing(), True)
+
+
+def test_configuration_shows_what_check_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the file above it, to the last number."""
+    text = (ROOT / "docs/configuration.md").read_text().split("\n## The form\n")[0]
+    (file,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    shown = re.findall(r"```\n(.*?)```", text.partition("it says")[2], re.DOTALL)[0]
+    (tmp_path / "proxy.yaml").write_text(file)
+    monkeypatch.chdir(tmp_path)
+    environment = {name: "k" for name in ("OPENAI_API_KEY", "GROQ_API_KEY")}
+    understood = load(Path("proxy.yaml"), read_catalogue(), SecretReader(environment))
+    routes = [[target.provider for target in route.targets] for route in understood.file.models.values()]
+    series = expected_series(understood.providers, targets(understood), True, routes, circuits(understood))
+    assert list(report(understood, series)) == shown.splitlines()
+
+
+def test_configuration_says_which_part_of_a_url_is_the_prefix(tmp_path: Path) -> None:
+    """Each row of the table, as a file that says it."""
+    found = 0
+    for url, over, root, prefix, _ in rows(section("docs/configuration.md", "## Providers")):
+        name = quoted(over)[0] if "`" in over else "mine"
+        path = tmp_path / "proxy.yaml"
+        path.write_text(f"providers: {{{name}: {{base_url: {quoted(url)[0]}}}}}")
+        provider = load(path, read_catalogue(), SecretReader({})).providers[name]
+        assert [provider.base_url, provider.path_prefix] == [*quoted(root), *quoted(prefix)], url
+        found += 1
+    assert found == 6
 
 
 def _is_at(key: configuration.Path_, place: tuple[str | int, ...]) -> bool:

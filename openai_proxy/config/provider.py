@@ -32,6 +32,8 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _QUERY_NAME: Final = re.compile(r"[A-Za-z0-9._~-]+")
 _FIELD_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _PARAMETER_VALUE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_VERSION: Final = re.compile(r"v[0-9]+([a-z]+[0-9]*|\.[0-9]+)?")
+"""A segment such as ``v1``, ``v1beta``, ``v1alpha2``, ``v2.1``."""
 _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~{}-]+)*")
 
 CREDENTIAL_FIELDS: Final = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key"})
@@ -122,7 +124,7 @@ class Provider(Section, frozen=True):
     like: str | None = None
     """The catalogue's entry that this one is laid over, where its own name is none of the catalogue's."""
     base_url: str | None = None
-    """Its root. With a path such as the SDKs take (`https://host/v1`), that path is the `path_prefix`."""
+    """Its root. A path such as the SDKs take (`https://host/v1`) is the `path_prefix`, if none is given."""
     path_prefix: str | None = None
     """What stands there in place of our `/v1`. Not given, and no path in `base_url`: `/v1`."""
     parameters: dict[str, str] = field(default_factory=dict)
@@ -190,6 +192,23 @@ class Provider(Section, frozen=True):
         """The names in braces that ``parameters`` has to give."""
         names = (name for text in (self.base_url, self.path_prefix) for name in PARAMETER.findall(text or ""))
         return frozenset(names) - {MODEL}
+
+
+def by_own_url(provider: Provider) -> Provider:
+    """An operator's ``base_url`` over a catalogue's ``path_prefix``: which of the two says where ``/v1`` is.
+
+    A path that ends with the catalogue's prefix has it. Any other path with a version's segment
+    (``/v1``, ``/v1beta/openai``) is where the SDKs' paths begin, and the catalogue's prefix goes: it is of
+    another server. A path without one (``/mock``, ``/gate/groq``) is where the whole API was put, and the
+    prefix follows it.
+    """
+    _, path = split_path((provider.base_url or "").rstrip("/"))
+    prefix = provider.path_prefix
+    if prefix and path.endswith(prefix):
+        return provider
+    if any(map(_VERSION.fullmatch, path.split("/"))):
+        return msgspec.structs.replace(provider, path_prefix=None)
+    return provider
 
 
 def resolved(provider: Provider, laid_over: Provider | None, name: str) -> Provider:

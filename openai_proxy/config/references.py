@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from openai_proxy.config.address import is_local, listen_description
 from openai_proxy.config.file import File
 from openai_proxy.config.problems import Place, did_you_mean
-from openai_proxy.config.provider import Provider, resolved
+from openai_proxy.config.provider import Provider, by_own_url, resolved
 from openai_proxy.config.reader import Reader
 from openai_proxy.config.routing import Route
 
@@ -35,6 +35,8 @@ class References:
             if name in RESERVED:
                 self._reader.tell(place, "a name of the daemon's own: call it something else")
             base = self._catalogue.get(provider.like or name)
+            if self._is_given(place, "base_url") and not self._is_given(place, "path_prefix"):
+                provider = by_own_url(provider)
             self._check_origin(name, provider, base)
             self._check_parameters(provider, base, place)
             if not all(self._reader.is_clean((*place, key)) for key in _LOCATION):
@@ -46,6 +48,9 @@ class References:
             except ValueError as error:
                 self._reader.tell((*place, "base_url"), str(error))
         return found
+
+    def _is_given(self, place: Place, key: str) -> bool:
+        return (*place, key) in self._reader.lines
 
     def _check_origin(self, name: str, provider: Provider, base: Provider | None) -> None:
         place: Place = ("providers", name)

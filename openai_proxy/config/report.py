@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from openai_proxy.config.address import is_local, listen_description
 from openai_proxy.config.configuration import Configuration
 from openai_proxy.config.provider import Provider
@@ -20,6 +22,11 @@ def targets(configuration: Configuration) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
+def circuits(configuration: Configuration) -> list[tuple[str, str]]:
+    """Every target that has a breaker: of a provider all that no route names, and each that one names."""
+    return [*((name, "") for name in configuration.providers), *targets(configuration)]
+
+
 def report(configuration: Configuration, series: tuple[int, int]) -> Iterator[str]:
     """Listeners, providers, routes, series. ``series``: at the start, and with every target asked once."""
     file = configuration.file
@@ -28,13 +35,20 @@ def report(configuration: Configuration, series: tuple[int, int]) -> Iterator[st
     yield from _columns((listen_description(one.address), _reach(one.address)) for one in file.listeners)
     yield f"providers (default: {configuration.default_provider}):"
     yield from _columns(
-        (f"/{name}", f"{one.base_url}{one.path_prefix}", f"{one.dialect} dialect", _key(one))
+        (
+            f"/{name}",
+            str(one.base_url),
+            f"/v1 is {one.path_prefix or '/'}",
+            f"{one.dialect} dialect",
+            _key(one),
+        )
         for name, one in configuration.providers.items()
     )
     if file.models:
-        yield "models:"
+        yield "routes:"
         yield from _columns(
-            (name, route.choice, ", ".join(_targets(name, route))) for name, route in file.models.items()
+            (name, route.choice, ", ".join(_targets(name, route)), _patience(route, file.hedge.enabled))
+            for name, route in file.models.items()
         )
     start, asked = series
     count = len(targets(configuration))
@@ -45,6 +59,12 @@ def report(configuration: Configuration, series: tuple[int, int]) -> Iterator[st
 
 def _reach(address: str) -> str:
     return "this machine only" if is_local(listen_description(address)) else "whoever can reach it"
+
+
+def _ways(name: str, provider: Provider) -> tuple[str, ...]:
+    """What is below ``/name``, and what our ``/v1`` is there."""
+    v1 = provider.path_prefix or "/"
+    return f"/{name}", str(provider.base_url), f"/v1 is {v1}", f"{provider.dialect} dialect", _key(provider)
 
 
 def _key(provider: Provider) -> str:
@@ -59,6 +79,15 @@ def _targets(name: str, route: Route) -> Iterator[str]:
     for target in route.targets:
         share = f" ({target.weight})" if route.choice == "weighted" else ""
         yield f"{target.provider}/{target.model or name}{share}"
+
+
+def _patience(route: Route, is_hedged: bool) -> str:
+    """What of its limits is its own."""
+    limits = msgspec.structs.asdict(route.timeouts)
+    said = [f"{name}: {value:g}" for name, value in limits.items() if value is not None]
+    if is_hedged if route.hedge is None else route.hedge:
+        said.append("hedged")
+    return ", ".join(said)
 
 
 def _columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

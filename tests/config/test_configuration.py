@@ -318,6 +318,35 @@ def test_an_own_url_needs_no_parameters(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "root", "prefix"),
+    [
+        ("base_url: 'http://h/v1'", "http://h", "/v1"),
+        ("base_url: 'http://h/mock'", "http://h/mock", "/openai/v1"),
+        ("base_url: 'http://h'", "http://h", "/openai/v1"),
+        ("base_url: 'http://h/v1', path_prefix: /openai/v1", "http://h/v1", "/openai/v1"),
+        ("base_url: 'http://h/v1', path_prefix: ''", "http://h/v1", ""),
+        ("path_prefix: /v2", "https://api.groq.com", "/v2"),
+    ],
+)
+def test_an_own_url_says_where_v1_is(write: Write, given: str, root: str, prefix: str) -> None:
+    """By its path, unless the prefix is given too: what is said is not guessed at."""
+    groq = loaded(write(f"providers: {{groq: {{{given}}}}}")).providers["groq"]
+    assert (groq.base_url, groq.path_prefix) == (root, prefix)
+
+
+def test_an_own_url_needs_no_parameters_of_a_prefix_that_it_replaces(write: Write) -> None:
+    """Vertex by its whole URL; with a host alone, the prefix and its parameter are still wanted."""
+    url = "https://eu-aiplatform.googleapis.com/v1/projects/p/locations/eu/endpoints/openapi"
+    vertex = loaded(write(f"providers: {{vertex: {{base_url: '{url}'}}}}")).providers["vertex"]
+    assert f"{vertex.base_url}{vertex.path_prefix}" == url
+    path = write("providers: {vertex: {base_url: 'https://eu-aiplatform.googleapis.com'}}")
+    assert [one.partition(": ")[2] for one in problems(path)] == [
+        "providers.vertex.parameters.location: is wanted",
+        "providers.vertex.parameters.project: is wanted",
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "default"),
     [
         ("", "openai"),

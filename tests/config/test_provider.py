@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from openai_proxy.config.provider import Credential, ModelPaths, Provider, Quirks, Token, resolved
+from openai_proxy.config.provider import Credential, ModelPaths, Provider, Quirks, Token, by_own_url, resolved
 from openai_proxy.config.secret import Secret
 
 KEY = Secret("sk-canary", "env:KEY")
@@ -41,6 +41,39 @@ def test_a_prefix_that_is_known_is_there_once(base_url: str, root: str) -> None:
     """Whether or not the URL has it."""
     found = resolved(Provider(base_url=base_url, path_prefix="/v1"), None, "openai")
     assert (found.base_url, found.path_prefix) == (root, "/v1")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "prefix", "root", "expected"),
+    [
+        # No path: the catalogue's prefix stays.
+        ("http://host", "/openai/v1", "http://host", "/openai/v1"),
+        ("http://host/", "/openai/v1", "http://host", "/openai/v1"),
+        # The catalogue's prefix is at its end: it is there once.
+        ("http://host/openai/v1", "/openai/v1", "http://host", "/openai/v1"),
+        ("http://gate/openai/v1/", "/v1", "http://gate/openai", "/v1"),
+        ("http://gate/v1/proxy/openai", "/openai", "http://gate/v1/proxy", "/openai"),
+        # A version is in it: the SDKs' paths begin there.
+        ("http://host/v1", "/openai/v1", "http://host", "/v1"),
+        ("http://host/v1beta/openai/", "/v1", "http://host", "/v1beta/openai"),
+        ("http://host/api/v2.1", "/v1", "http://host", "/api/v2.1"),
+        ("http://host/v1alpha2/x", "/openai/v1", "http://host", "/v1alpha2/x"),
+        ("http://host/v1", "", "http://host", "/v1"),
+        ("https://eu.example/v1/projects/p/openapi", "/v1/{project}/openapi", "https://eu.example", None),
+        # There is none in it: the whole API was put there.
+        ("http://host/mock", "/v1", "http://host/mock", "/v1"),
+        ("http://gate/groq", "/openai/v1", "http://gate/groq", "/openai/v1"),
+        ("http://gate/vllm1", "/v1", "http://gate/vllm1", "/v1"),
+        ("http://gate/search", "", "http://gate/search", ""),
+    ],
+)
+def test_an_own_url_over_a_known_prefix(base_url: str, prefix: str, root: str, expected: str | None) -> None:
+    """Nobody means http://host/v1/openai/v1."""
+    entry = Provider(base_url="https://known.example", path_prefix=prefix)
+    given = by_own_url(replace(entry, base_url=base_url))
+    found = resolved(given, entry, "known")
+    wanted = base_url.removeprefix(root) if expected is None else expected
+    assert (found.base_url, found.path_prefix) == (root, wanted)
 
 
 def test_an_empty_prefix_is_one() -> None:

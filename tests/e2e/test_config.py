@@ -23,6 +23,15 @@ timeouts: {connect_seconds: soon}
 """
 
 
+ROUTES = """
+default_provider: groq
+providers: {groq: , mistral: {client_key: drop}, ollama: , vllm: {client_key: drop}}
+models:
+  fast: {targets: [{provider: mistral, model: a}, {provider: ollama, model: b}, {provider: vllm}]}
+  slow: {targets: [{provider: vllm}, {provider: mistral}]}
+"""
+
+
 def written(folder: Path, text: str) -> str:
     """The path of a file with this text."""
     path = folder / "proxy.yaml"
@@ -37,7 +46,7 @@ def test_check_says_what_it_understood_and_ends_with_0(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
     assert lines[0] == f"{path}: understood"
-    assert "  /openai  https://eu.api.openai.com/v1  openai dialect  key: the client's" in lines
+    assert "  /openai  https://eu.api.openai.com  /v1 is /v1  openai dialect  key: the client's" in lines
     assert lines[-1].startswith("metric series: ")
 
 
@@ -62,15 +71,20 @@ def test_every_problem_is_a_line_and_the_status_is_1(options: list[str], tmp_pat
 
 
 def test_check_looks_at_the_files_and_ports_that_are_named(tmp_path: Path) -> None:
-    """Prices, authority and listeners: what would end the daemon at its start, all of it."""
+    """Prices, authority, listeners, tokens, log: what would end the daemon at its start, or fail later."""
     path = written(
-        tmp_path, "prices: {file: gone.toml}\nca_file: gone.pem\nlisteners: [{address: 'nonsense:1'}]\n"
+        tmp_path,
+        "prices: {file: gone.toml}\nca_file: gone.pem\naccess_log: {file: gone/access.log}\n"
+        "listeners: [{address: 'nonsense:1', allow_anonymous: true}]\n"
+        "providers: {a: {base_url: 'http://h', token: {command: [/nonexistent/token]}}}\n",
     )
     ended = run("--check", "--config", path)
     assert ended.returncode == 1
     assert f"{tmp_path}/gone.toml: No such file" in ended.stderr
     assert "CA file" in ended.stderr
     assert f"{path}: listeners[0].address: nonsense:1: not an endpoint description" in ended.stderr
+    assert f"{path}: providers.a.token.command: there is no program /nonexistent/token" in ended.stderr
+    assert f"{path}: access_log.file: there is no folder {tmp_path}/gone" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -165,7 +179,7 @@ def test_check_without_a_file_is_one_line() -> None:
 
 
 def test_the_example_is_understood(tmp_path: Path) -> None:
-    """All of it is right, but for the two files that it names."""
+    """All of it is right, but for the files that it names, which are not there."""
     names = ("OPENAI", "AZURE", "ANTHROPIC", "EXAMPLE")
     ended = subprocess.run(
         command("--check", "--config", str(EXAMPLE)),
@@ -178,14 +192,17 @@ def test_the_example_is_understood(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stdout.startswith(f"{EXAMPLE}: understood\n")
     assert "canary" not in ended.stdout + ended.stderr
+    # Where gcloud is, its program is.
+    absent = ["prices.toml", "CA file", "/run/tokens/vertex", "/usr/bin/gcloud"]
     lines = ended.stderr.splitlines()
-    assert len(lines) == 2
-    assert all("prices.toml" in line or "CA file" in line for line in lines)
+    assert len(lines) >= 3
+    assert all(any(name in line for name in absent) for line in lines)
 
 
-def test_the_series_that_check_promises_are_those_of_a_daemon(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["", ROUTES], ids=["empty", "routes"])
+def test_the_series_that_check_promises_are_those_of_a_daemon(text: str, tmp_path: Path) -> None:
     """Of one that has just begun; a few come with what it serves."""
-    path = written(tmp_path, "")
+    path = written(tmp_path, text)
     promised = int(run("--check", "--config", path).stdout.split("metric series: ")[1].split()[0])
     with Daemon("--config", path) as daemon:
         exposed = daemon.ask("GET", "/metrics").body.splitlines()
