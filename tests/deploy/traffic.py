@@ -13,26 +13,53 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.support import certificates
 from tests.support.daemon import Daemon
-from tests.support.openai_upstream import OpenAIUpstream, hang_up, json_answer
+from tests.support.openai_upstream import OpenAIUpstream, error, hang_up, json_answer
 from tests.support.sockets import Truncated
 from tools.demo import ASKS, Ask, Client
 
 CLIENTS = 4
+LATE = 8
+"""Streams of a route that begins one in four at a slow target."""
 IMAGE = {"OPENAI_PROXY_REVISION": "0123abc"}
 """What the image sets. Without it the label is empty, which to Prometheus is none."""
 BASES = ("/v1", "/mock/v1")
 MOST_MILLISECONDS = {"x-mock-delay-ms": 200, "x-mock-chunk-ms": 2}
 JSON = "Content-Type: application/json"
+ROUTES = """
+default_provider: steady
+ca_file: {trusted}
+mock: false
+providers:
+  steady: {{base_url: {mock}, client_key: drop, priced_as: openai, quirks: {{drop: [logit_bias]}}}}
+  slow: {{base_url: {mock}, client_key: drop, priced_as: openai, headers: {{x-mock-delay-ms: 400}}}}
+  broken: {{base_url: {mock}, client_key: drop, headers: {{x-mock-status: 503}}}}
+  limited: {{base_url: {upstream}, api_key: env:LIVE_KEY}}
+models:
+  shaky: {{targets: [{{provider: broken, model: gpt-4o}}, {{provider: steady, model: gpt-4o}}]}}
+  resting: {{targets: [{{provider: limited, model: gpt-4o}}, {{provider: steady, model: gpt-4o-mini}}]}}
+  late:
+    choice: weighted
+    targets:
+      - {{provider: steady, model: gpt-4.1, weight: 3}}
+      - {{provider: slow, model: gpt-4.1, weight: 1}}
+    hedge: true
+breaker: {{min_attempts: 2, open_seconds: 1}}
+hedge: {{min_samples: 1, min_seconds: 0.05, quantile: 0.5, max_ratio: 1}}
+"""
+"""A provider that is well, and three beside it that are not: slow, broken, and with a limit used up."""
 
 
 class Traffic:
-    """Through ``mocked``, before another daemon's mock, and ``scripted``, before ``upstream``."""
+    """Through ``mocked``, before another daemon's mock, ``scripted``, before ``upstream``, and ``routed``,
+    which has routes over both.
+    """
 
-    def __init__(self, mocked: Daemon, scripted: Daemon, upstream: OpenAIUpstream) -> None:
+    def __init__(self, mocked: Daemon, scripted: Daemon, routed: Daemon, upstream: OpenAIUpstream) -> None:
         self.url = mocked.url
-        self.targets = tuple(f"127.0.0.1:{daemon.port}" for daemon in (mocked, scripted))
+        self.targets = tuple(f"127.0.0.1:{daemon.port}" for daemon in (mocked, scripted, routed))
         self._mocked = mocked
         self._scripted = scripted
+        self._routed = routed
         self._upstream = upstream
 
     def round(self) -> None:
@@ -40,6 +67,7 @@ class Traffic:
         self._make([(base, quick(ask)) for base in BASES for ask in ASKS])
         self._tokens_of_all_kinds()
         self._connections_that_went_stale()
+        self._between_targets()
         self._nonsense()
 
     def _make(self, left: list[tuple[str, Ask]]) -> None:
@@ -104,6 +132,18 @@ class Traffic:
         for _ in range(3):
             self._post("embeddings", {"model": "text-embedding-3-small", "input": "proxies"})
 
+    def _between_targets(self) -> None:
+        """Fallbacks, breakers that open and close, targets that rest, hedges, members that are not sent."""
+        self._upstream.planned.clear()
+        self._upstream.planned.append(error(429, "rate_limit_exceeded", retry_after="2"))
+        for model in ("shaky", "shaky", "shaky", "resting", "resting"):
+            self._ask({"model": model, "messages": [], "logit_bias": {}})
+        for _ in range(LATE):
+            self._ask({"model": "late", "messages": [], "stream": True})
+
+    def _ask(self, content: dict[str, object]) -> None:
+        self._routed.ask("POST", "/v1/chat/completions", JSON, body=json.dumps(content).encode())
+
     def _post(self, path: str, body: dict[str, object]) -> None:
         with suppress(Truncated, OSError):
             self._scripted.ask("POST", f"/v1/{path}", JSON, body=json.dumps(body).encode())
@@ -146,4 +186,8 @@ def driven(folder: Path, *options: str) -> Iterator[Traffic]:
         to_mock = ("--upstream", f"https://localhost:{mock.port}/mock", "--ca-file", str(trusted))
         mocked = stack.enter_context(Daemon(*to_mock, *options, env=IMAGE))
         scripted = stack.enter_context(Daemon("--upstream", upstream.url))
-        yield Traffic(mocked, scripted, upstream)
+        routes = folder / "routes.yaml"
+        ways = {"mock": f"https://localhost:{mock.port}/mock/v1", "upstream": f"{upstream.url}/v1"}
+        routes.write_text(ROUTES.format(trusted=trusted, **ways))
+        routed = stack.enter_context(Daemon("--config", str(routes), env={"LIVE_KEY": "sk-live"}))
+        yield Traffic(mocked, scripted, routed, upstream)

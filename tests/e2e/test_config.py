@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from openai_proxy.providers.catalogue import read_catalogue
 from tests.support.daemon import ROOT, Daemon, command, environment, run
 from tests.support.openai_upstream import OpenAIUpstream, error, json_answer
 from tests.support.sockets import Peer, RawUpstream
@@ -169,6 +170,44 @@ def test_an_open_port_is_one_that_is_said_to_be(tmp_path: Path) -> None:
             assert daemon.stop() == 0
     (asked,) = upstream.requests
     assert asked.get("authorization") == b"Bearer sk-ours"
+
+
+README = (ROOT / "README.md").read_text().partition("## Several providers")[2].partition("\n## ")[0]
+
+
+def test_the_readme_shows_what_happens(tmp_path: Path) -> None:
+    """Its first file with the mock behind it, and its three commands: the answers are as it prints them."""
+    file, _ = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    session = README.partition("\n```\n$ ")[2].partition("```")[0]
+    with Daemon() as mock:
+        path = written(tmp_path, file.replace("127.0.0.1:8080", f"127.0.0.1:{mock.port}"))
+        with Daemon("--config", path) as daemon:
+            models = re.findall(r'"model":"([^"]+)"', session)
+            asked = [daemon.ask("POST", "/v1/chat/completions", JSON, body=chat(model)) for model in models]
+            metrics = daemon.ask("GET", "/metrics").body.decode()
+            assert daemon.stop() == 0
+    assert models == ["fast", "stedy/gpt-4o"]
+    heads = [f"{name.decode()}: {value.decode()}" for name, value in asked[0].fields]
+    ours = [one for one in heads if one.startswith("x-openai-proxy")]
+    counted = re.findall(r"^openai_proxy_fallbacks_total.*(?<! 0\.0)$", metrics, re.MULTILINE)
+    printed = [line for line in session.splitlines() if not line.startswith(("$", "curl"))]
+    assert printed == [asked[0].start.decode(), *ours, *counted, asked[1].body.decode()]
+
+
+def test_the_readmes_file_of_real_providers_is_right(tmp_path: Path) -> None:
+    """All that it lacks is keys."""
+    _, file = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    keys = {name: "sk-canary" for name in re.findall(r"env:(\w+)", file)}
+    ended = subprocess.run(
+        command("--check", "--config", written(tmp_path, file)),
+        env=environment(**keys),
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "23 providers" in README
+    assert len(read_catalogue()) == 23
 
 
 def test_check_without_a_file_is_one_line() -> None:
