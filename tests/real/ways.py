@@ -12,9 +12,8 @@ from typing import NamedTuple, Self, TypeVar
 from openai import OpenAI
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.real.llama import KEY, MODEL
+from tests.real.llama import KEY, MODEL, Server
 from tests.support.daemon import Daemon
-from tests.support.program import Program
 
 HAS_ROUTING = False
 """Whether a daemon serves the providers and routes of a configuration file."""
@@ -102,7 +101,7 @@ class Page:
 class Through:
     """A daemon over a server, with a client of each: the SDK's, ``straight`` to the server and ``client``."""
 
-    def __init__(self, way: Way, server: Program, folder: Path) -> None:
+    def __init__(self, way: Way, server: Server, folder: Path) -> None:
         self.way = way
         self.server = server
         self._clients = ExitStack()
