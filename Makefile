@@ -19,7 +19,7 @@ SOURCES = openai_proxy twisted tests benchmarks tools
 # The pages of its user interface, which it would fetch, are left out.
 REAL_CMAKE = -DLLAMA_BUILD_TOOLS=ON -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF \
 	-DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAVA_BUILD=OFF \
-	-DLLAMA_OPENSSL=OFF
+	-DLLAMA_TOOLS_INSTALL=ON -DLLAMA_OPENSSL=OFF
 # --require-hashes: pip takes nothing that the lock does not name, whatever index it is set to.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-deps --no-build-isolation --editable .

@@ -40,7 +40,9 @@ class Server(Program):
         for name, value in options.items():
             arguments += [f"--{name}", value] if value else [f"--{name}"]
         # Their settings are environment variables too: HOST, PORT, MODEL, SEED, LLAMA_ARG_...
-        super().__init__(arguments, self.serves, folder, {"PYTHONUNBUFFERED": "1"}, _START_SECONDS)
+        libraries = Path(arguments[0]).parents[1] / "lib"
+        env = {"PYTHONUNBUFFERED": "1", "LD_LIBRARY_PATH": str(libraries)}
+        super().__init__(arguments, self.serves, folder, env, _START_SECONDS)
 
     def command(self, folder: Path) -> list[str]:
         """What is started."""

@@ -15,9 +15,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.real.llama import KEY, MODEL, Server
 from tests.support.daemon import Daemon
 
-HAS_ROUTING = False
-"""Whether a daemon serves the providers and routes of a configuration file."""
-
 T = TypeVar("T")
 
 SECONDS = 60.0
@@ -57,15 +54,9 @@ class Way(NamedTuple):
 
 WAYS = [
     Way("upstream", "/v1", MODEL, False),
-    *(
-        [
-            Way("transparent", "/llamacpp/v1", MODEL, True),
-            Way("named", "/v1", f"llamacpp/{MODEL}", True),
-            Way("route", "/v1", "small", True),
-        ]
-        if HAS_ROUTING
-        else []
-    ),
+    Way("transparent", "/llamacpp/v1", MODEL, True),
+    Way("named", "/v1", f"llamacpp/{MODEL}", True),
+    Way("route", "/v1", "small", True),
 ]
 
 UNIFIED = [way for way in WAYS if way.is_routed and way.path == "/v1"]
