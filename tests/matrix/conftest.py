@@ -8,7 +8,7 @@ import pytest
 
 from tests.matrix.stage import Stage
 
-HAS_ROUTING = False
+HAS_ROUTING = True
 """Whether the daemon has several providers, `/v1` by model, and translation. Without it only what
 `--upstream` can do is run, and the SDKs straight at the upstreams."""
 
