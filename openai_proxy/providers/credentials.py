@@ -17,7 +17,9 @@ _BEARER: Final = b"bearer "
 _KEY_FIELDS: Final = frozenset(name.encode() for name in CREDENTIAL_FIELDS)
 _KEY_PARAMETERS: Final = frozenset({b"key", b"api_key", b"api-key"})
 _SUBPROTOCOLS: Final = b"sec-websocket-protocol"
-_HOLDS_KEY: Final = NameSet(_KEY_FIELDS | {_SUBPROTOCOLS})
+HOLDS_KEY: Final = _KEY_FIELDS | {_SUBPROTOCOLS}
+"""Fields that a client's key may stand in, in lower case."""
+_HOLDS_KEY: Final = NameSet(HOLDS_KEY)
 _KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
 """What browsers, whose WebSockets have no header fields, put before their key."""
 _TOKEN: Final = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*")

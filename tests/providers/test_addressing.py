@@ -367,3 +367,39 @@ def test_no_key_of_a_clients_goes_with_ours(fields: Fields, name: str, is_native
     assert sum(b"sk-ours" in value for _, value in given_on) == 1
     assert sent == before
     assert "sk-" not in repr(addressing)
+
+
+_NAMES = st.sampled_from(
+    (
+        b"Authorization",
+        b"authorization",
+        b"api-key",
+        b"X-Api-Key",
+        b"OpenAI-Organization",
+        b"X-Other",
+        b"anthropic-version",
+        b"anthropic-beta",
+        b"x-openai-proxy-provider",
+        b"Sec-WebSocket-Protocol",
+    )
+)
+_VALUES = st.sampled_from(
+    [b"Bearer sk-client", b"sk-client", b"Basic eDp5", b"a", b"openai-insecure-api-key.sk-x"]
+)
+
+
+@given(
+    st.lists(st.tuples(_NAMES, _VALUES), max_size=4),
+    st.booleans(),
+    st.sampled_from([b"/v1/chat/completions", b"/v1/files?provider=x", b"/v1/files?key=sk-y", b"/v1/models"]),
+)
+def test_the_short_way_says_what_the_long_one_says(fields: Fields, has_key: bool, target: bytes) -> None:
+    """Usual requests are looked at once; the result is what looking at everything would make of them."""
+    key = Secret("sk-ours", "env:KEY") if has_key else None
+    provider = resolved(
+        Provider(base_url="https://host", api_key=key, drop_headers=("OpenAI-Organization",)), None, "mine"
+    )
+    short, long = Addressing(provider), Addressing(provider)
+    long._is_usual = False
+    made, url = short.unified(fields, target, "m", key)
+    assert (made, url) == long.unified(fields, target, "m", key)
