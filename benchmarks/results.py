@@ -11,6 +11,8 @@ from benchmarks.transfer import Transfer
 DIRECT = "direct"
 OURS = "ours"
 BARE = "bare"
+ROUTED = "routed"
+TRANSLATED = "translated"
 GO = "go"
 STOCK = "stock"
 MEBIBYTE = 1024 * 1024

@@ -8,7 +8,9 @@ from benchmarks.results import (
     GO,
     MEBIBYTE,
     OURS,
+    ROUTED,
     STOCK,
+    TRANSLATED,
     Results,
     added_by_scrape,
     added_delay,
@@ -73,6 +75,15 @@ TARGETS = (
     ),
     Target("CPU per chat request / --no-observe", lambda r: cpu_ratio(r, OURS, BARE, "chat32"), 1.2),
     Target("CPU per 100-chunk stream / --no-observe", lambda r: cpu_ratio(r, OURS, BARE, "stream32"), 1.25),
+    Target("CPU per chat request, routed / Go reference", lambda r: cpu_ratio(r, ROUTED, GO, "chat32"), 1.0),
+    Target(
+        "CPU per 100-chunk stream, routed / Go reference", lambda r: cpu_ratio(r, ROUTED, GO, "stream32"), 1.0
+    ),
+    Target(
+        "CPU per 100-chunk stream, translated / passed through",
+        lambda r: cpu_ratio(r, TRANSLATED, OURS, "stream32"),
+        3.0,
+    ),
     Target(
         "added p50 at one connection / Go reference",
         lambda r: over(added_p50(r, OURS), added_p50(r, GO)),

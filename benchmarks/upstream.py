@@ -9,6 +9,8 @@ prints it as one line of JSON, ``{"port": 40123}``.
     Reads the body; answers ``{"bytes": ..., "sha256": ...}`` of it.
 ``GET */files/BYTES/content``
     That many bytes of ``pattern.blocks``.
+``POST */messages``
+    The same in Anthropic's form.
 Anything else is answered like a chat completion.
 
 What a chat answer shall be is said in the request's ``user`` field, because every gateway
@@ -30,7 +32,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from benchmarks import pattern
+from benchmarks import messages, pattern
 
 KNOB = re.compile(rb"\b(chunks|gap_ms|stamp|status|delay_ms)=(\d+)")
 FILE_CONTENT = re.compile(rb"/files/(\d+)/content")
@@ -109,6 +111,10 @@ STREAM_END = (
     + _chunked(b"data: [DONE]\n\n")
     + b"0\r\n\r\n"
 )
+
+MESSAGE = _answer(b"200 OK", messages.MESSAGE)
+DELTA = _chunked(messages.DELTA)
+MESSAGE_END = _chunked(messages.END) + b"0\r\n\r\n"
 
 
 class Upstream(asyncio.Protocol):
@@ -202,11 +208,32 @@ class Upstream(asyncio.Protocol):
         elif b'"stream":true' in body or b'"stream": true' in body:
             self._write(STREAM_HEAD)
             gap = knobs.get(b"gap_ms", 0) / 1000
-            self._send_chunk(knobs.get(b"chunks", 20), gap, bool(knobs.get(b"stamp")))
+            if self._is_message:
+                self._write(_chunked(messages.BEGIN))
+                self._send_delta(knobs.get(b"chunks", 20), gap)
+            else:
+                self._send_chunk(knobs.get(b"chunks", 20), gap, bool(knobs.get(b"stamp")))
         elif delay := knobs.get(b"delay_ms"):
             self._loop.call_later(delay / 1000, self._write, COMPLETION)
         else:
-            self._write(COMPLETION)
+            self._write(MESSAGE if self._is_message else COMPLETION)
+
+    @property
+    def _is_message(self) -> bool:
+        return self._url.partition(b"?")[0].endswith(b"/messages")
+
+    def _send_delta(self, left: int, gap: float) -> None:
+        """As :meth:`_send_chunk`, in Anthropic's form."""
+        if self._transport.is_closing():
+            return
+        if not left:
+            self._transport.write(MESSAGE_END)
+            return
+        self._transport.write(DELTA)
+        if gap:
+            self._loop.call_later(gap, self._send_delta, left - 1, gap)
+        else:
+            self._loop.call_soon(self._send_delta, left - 1, gap)
 
     def _write(self, data: bytes) -> None:
         if not self._transport.is_closing():

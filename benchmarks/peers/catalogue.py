@@ -4,7 +4,7 @@ import compileall
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.peers.peer import FOLDER, INSTALLED, Missing, Peer, Place, installed, missing
@@ -23,12 +23,20 @@ def _ours(place: Place, *more: str) -> list[str]:
     for package in ("openai_proxy", "twisted"):
         compileall.compile_dir(ROOT / package, quiet=1)
     options = ["--port", f"tcp:{place.port}:interface=127.0.0.1:backlog=4096"]
-    options += ["--upstream", f"http://127.0.0.1:{place.upstream_port}"]
+    if "--config" not in more:
+        options += ["--upstream", f"http://127.0.0.1:{place.upstream_port}"]
     return [str(twistd), "-n", "--pidfile=", "--logfile=/dev/null", "openaiproxy", *options, *more]
 
 
 def _bare(place: Place) -> list[str]:
     return _ours(place, "--no-observe")
+
+
+def _configured(name: str) -> Callable[[Place], list[str]]:
+    def command(place: Place) -> list[str]:
+        return _ours(place, "--config", place.template(name))
+
+    return command
 
 
 def _stock_twisted(place: Place) -> list[str]:
@@ -95,6 +103,15 @@ OURS = Peer("ours", "openai_proxy", _ours, env={"PYTHONPATH": str(ROOT)}, metric
 PEERS = (
     OURS,
     Peer("bare", "the same, --no-observe", _bare, env=OURS.env, metrics=True),
+    Peer("routed", "the same, one target by a file", _configured("routed.yaml"), env=OURS.env, metrics=True),
+    Peer(
+        "translated",
+        "the same, to Anthropic's dialect",
+        _configured("translated.yaml"),
+        env=OURS.env,
+        model="claude-haiku-4-5",
+        metrics=True,
+    ),
     Peer("go", "Go ReverseProxy + client_golang", _go, metrics=True),
     Peer("go1", "the same, GOMAXPROCS=1", _go, env={"GOMAXPROCS": "1"}, metrics=True),
     Peer("stock", "stock Twisted + treq", _stock_twisted, metrics=True),
