@@ -116,7 +116,8 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "Forwards /v1/... and /openai/... to an OpenAI-like API, unchanged, and says at /metrics "
-        "what happened. /mock/v1/... answers without key or network."
+        "what happened. With --config there are several of them: /v1/... goes where the model is. "
+        "/mock/v1/... answers without key or network."
     )
     optParameters = [  # noqa: RUF012 (usage.Options reads it)
         ["config", "c", None, "Configuration file (YAML); options of the command line come before it."],

@@ -62,6 +62,19 @@ def test_every_file_is_one_that_the_daemon_takes(text: str, tmp_path: Path) -> N
     assert list(configuration.providers) == providers_of(text)
 
 
+def test_the_files_of_a_deployment_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Ports included: what others can reach says so."""
+    text = section("docs/deployment.md", "## A configuration file, and its keys")
+    files = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(files) == 2
+    (tmp_path / "openai").write_text("k")
+    secrets = SecretReader({"OPENAI_API_KEY": "k", "CREDENTIALS_DIRECTORY": str(tmp_path)})
+    for number, file in enumerate(files):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(file)
+        assert load(path, ENTRIES, secrets).providers["openai"].has_key
+
+
 def test_every_provider_is_set_in_some_file(tmp_path: Path) -> None:
     """By its own name."""
     said = {name for text in FILES for name in loaded(text, tmp_path).providers}
