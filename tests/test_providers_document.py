@@ -11,6 +11,7 @@ from openai_proxy.config.configuration import Configuration, load
 from openai_proxy.config.provider import CREDENTIAL_FIELDS
 from openai_proxy.config.secret import SecretReader
 from openai_proxy.providers.catalogue import read_catalogue
+from openai_proxy.providers.credentials import _KEY_PARAMETERS, _KEY_SUBPROTOCOL
 from tests.test_docs import quoted, rows, section
 from tools.configuration import _credential
 
@@ -84,4 +85,7 @@ def test_every_provider_is_set_in_some_file(tmp_path: Path) -> None:
 def test_every_spelling_of_a_key_is_named() -> None:
     """Of those that are taken off."""
     text = section("docs/providers.md", "## The list")
-    assert {name.lower() for name in quoted(text)} >= CREDENTIAL_FIELDS
+    named = {name.lower() for name in quoted(text)}
+    assert named >= CREDENTIAL_FIELDS
+    assert named >= {f"?{name.decode()}=" for name in _KEY_PARAMETERS}
+    assert _KEY_SUBPROTOCOL.decode() in named
