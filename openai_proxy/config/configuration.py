@@ -14,7 +14,7 @@ from openai_proxy.config.address import listen_description
 from openai_proxy.config.document import parse
 from openai_proxy.config.file import AccessLog, File
 from openai_proxy.config.problems import ConfigError, Place, Problem
-from openai_proxy.config.provider import Provider, resolved
+from openai_proxy.config.provider import Provider, by_own_url, resolved
 from openai_proxy.config.reader import BAD, Reader
 from openai_proxy.config.references import check
 from openai_proxy.config.secret import SecretReader
@@ -51,8 +51,10 @@ class Configuration(Struct, frozen=True, kw_only=True):
         )
 
     def with_upstream(self, url: str) -> Configuration:
-        """With another root of the provider ``openai``, as a command line gives it."""
-        openai = msgspec.structs.replace(self.providers["openai"], base_url=url)
+        """With another URL of the provider ``openai``, as a command line gives it: read as the file's is."""
+        known = self.providers["openai"]
+        given = by_own_url(msgspec.structs.replace(known, base_url=url))
+        openai = resolved(given, known, "openai")
         return msgspec.structs.replace(self, providers={**self.providers, "openai": openai})
 
     def _beside(self, path: str | None) -> str | None:

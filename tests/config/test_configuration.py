@@ -109,6 +109,8 @@ def test_an_upstream_of_the_command_line_is_openais_root(write: Write) -> None:
     assert (openai.base_url, openai.path_prefix) == ("http://line.example/mock", "/api/v2")
     assert openai.client_key == "drop"
     assert changed.providers["groq"] == configuration.providers["groq"]
+    openai = configuration.with_upstream("http://line.example/v1").providers["openai"]
+    assert (openai.base_url, openai.path_prefix) == ("http://line.example", "/v1")
 
 
 def test_files_are_beside_the_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
