@@ -163,13 +163,12 @@ class Gateway:
         for name, kind in kinds.items():
             known = {key: options.pop(key) for key in list(options) if key in kind.__dataclass_fields__}
             options[name] = kind(**known)
-        listen = "tcp:0:interface=127.0.0.1"
+        listen = ("tcp:0:interface=127.0.0.1",)
         self.service = ProxyService(Settings(listen, upstream, mock=False, **options), reactor)
         self.clients: list[Client] = []
         self.service.privilegedStartService()
         self.service.startService()
-        assert self.service.port is not None
-        self.port: int = cast(Any, self.service.port.getHost()).port
+        self.port: int = cast(Any, self.service.ports[0].getHost()).port
 
     async def client(self) -> Client:
         """A new connection to the proxy."""

@@ -139,7 +139,7 @@ async def test_a_streamed_response(world: MakeWorld, upstreams: Upstreams) -> No
     """Its id is in the stream's first event."""
     proxy = world(["a", "b"])
     made = {"id": "resp_1", "object": "response", "output": []}
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "response.created", "response": made},
         {"type": "response.output_text.delta", "delta": "hi"},
         {"type": "response.completed", "response": made},
