@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
 from twisted.logger import Logger
 
 from openai_proxy.observe.choice import is_usage_expected
@@ -43,8 +45,7 @@ def record_of(exchange: Exchange) -> Record:
     provider = exchange.provider
     outcome = exchange.outcome or Outcome.PROXY_ERROR
     if exchange.model is None:
-        name = exchange.asked_model if attempt is None else attempt.model
-        exchange.model = context.models.label(provider, name)
+        exchange.model = context.models.label(provider, exchange.sent_model)
     elif exchange.model == OTHER and attempt is not None:
         exchange.model = _learned(exchange, attempt, outcome)
     # The clock may have been set back.
@@ -250,11 +251,26 @@ def _cost(exchange: Exchange, attempt: Attempt, usage: Usage) -> int | None:
     return None if price is None else cost_picodollars(usage, price)
 
 
-def wasted_picodollars(exchange: Exchange, winner: Attempt, loser: Attempt) -> int | None:
-    """What the slower of two has cost, as far as can be told: its input, by what the faster one counted.
+def with_waste(exchange: Exchange, winner: Attempt, losers: Sequence[Attempt]) -> tuple[AttemptRecord, ...]:
+    """The attempts before the last one, and what each of those has cost that were slower than another.
 
+    Whoever was slower has read the same question: its input was paid, by what the faster one counted.
     None where that is not known, or has no price.
     """
+    earlier = exchange.earlier
+    for loser in losers:
+        wasted = _wasted_picodollars(exchange, winner, loser)
+        name = loser.target.provider.name
+        earlier = tuple(
+            replace(one, wasted_picodollars=wasted)
+            if one.provider == name and one.result is AttemptResult.ABORTED
+            else one
+            for one in earlier
+        )
+    return earlier
+
+
+def _wasted_picodollars(exchange: Exchange, winner: Attempt, loser: Attempt) -> int | None:
     usage = None if winner.reading is None else winner.reading.observer.usage
     if usage is None or usage.input_tokens is None:
         return None

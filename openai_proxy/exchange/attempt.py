@@ -115,8 +115,12 @@ class Attempt:
         if self._is_dropped:
             return
         self._key = key
-        url, fields, body = owner.prepared(self, key)
-        response = target.client.request(owner.request.method, url, headers=Fields(raw=fields), data=body)
+        try:
+            url, fields, body = owner.prepared(self, key)
+            response = target.client.request(owner.request.method, url, headers=Fields(raw=fields), data=body)
+        except Exception:
+            self._failed(Failure())
+            return
         self.sent_at = owner.seconds()
         self._wait(response, self._answered)
 
@@ -164,8 +168,13 @@ class Attempt:
     def _relayed(self, failure: Failure | None) -> None:
         if failure is None:
             self.received_at = self.owner.seconds()
-        if not self._is_dropped:
+        if self._is_dropped:
+            return
+        try:
             self.owner.relayed(self, failure)
+        except Exception:
+            # The connection would log it, and the client be told nothing.
+            self.owner.failed(self, Failure())
 
     def cancel(self) -> None:
         """Wait no more for it: the owner is told of it by ``CancelledError``, if it was not over."""

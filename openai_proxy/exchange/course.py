@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from openai_proxy.exchange.gateway import Gateway
 from openai_proxy.observe.record import CIRCUIT_OPEN, RESTING, AttemptResult, Move, MoveKind
 from openai_proxy.policy.breaker import VERDICTS, Breaker, Pass
 from openai_proxy.policy.retry import Decision, Ended
 from openai_proxy.policy.retry_fields import RetryFields
 from openai_proxy.policy.routing import Candidate, Plan
+from openai_proxy.relay.failures import CIRCUIT_IS_OPEN, RATE_LIMITED, ErrorAnswer
 
 
 class Leg:
@@ -111,11 +114,17 @@ class Course:
         )
         return self._gateway.retry.decide(ended, self.plan.timeouts, now)
 
-    def wait_seconds(self, now: float) -> tuple[str, float]:
-        """Why no candidate lets an attempt in, and until when: of the one that will be the first to."""
+    def pass_over(self, leg: Leg, now: float) -> None:
+        """Its target cannot be asked this: no attempt was made there."""
+        leg.end(AttemptResult.ABORTED, now)
+        self.attempts -= 1
+
+    def closed(self, now: float) -> ErrorAnswer:
+        """What is said where no candidate lets an attempt in, and when the first of them will."""
         waits = []
         for breaker in map(self._gateway.breaker_of, self.plan.candidates):
             rest = breaker.rest_seconds(now)
             waits.append((rest, RESTING) if rest > 0 else (breaker.closed_seconds(now), CIRCUIT_OPEN))
         seconds, why = min(waits)
-        return why, seconds
+        told = RATE_LIMITED if why == RESTING else CIRCUIT_IS_OPEN
+        return told.after(max(1, math.ceil(seconds)))

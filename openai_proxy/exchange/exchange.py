@@ -139,6 +139,11 @@ class Exchange:
         """Whose exchange it is, in its record."""
         return self.target.provider
 
+    @property
+    def sent_model(self) -> str:
+        """What its provider calls the model, or else its client."""
+        return self.asked_model if self.attempt is None else self.attempt.model
+
     def start(self) -> None:
         """Run until it has ended; the record goes to the sink."""
         request, context = self.request, self.context
@@ -255,7 +260,7 @@ class Exchange:
 
     def _tell_sink(self, attempt: Attempt) -> None:
         status, provider = attempt.status, attempt.target.provider
-        self.model = self.context.models.of_answer(provider, self.asked_model, status)
+        self.model = self.context.models.of_answer(provider, attempt.model, status)
         if status < 400 or status == _RATE_LIMITED:
             is_stream = status < 400 and attempt.reading is not None and attempt.reading.is_stream
             self.context.sink.answer_began(provider.name, self.model, attempt.fields, is_stream)

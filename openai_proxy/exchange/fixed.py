@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from openai_proxy.config.provider import Quirks
 from openai_proxy.providers.stream_fixes import StreamFixes, fixed_completion
+
+MOST_BYTES: Final = 1024 * 1024
+"""Of a completion that is held to be put right."""
 
 
 class FixedStream:
@@ -21,20 +26,28 @@ class FixedStream:
 
 
 class FixedCompletion:
-    """Of a whole one, which is given at its end."""
+    """Of a whole one, which is given at its end; one that is longer than ``MOST_BYTES`` as it came."""
 
     failed = False
 
     def __init__(self, quirks: Quirks) -> None:
         self._quirks = quirks
         self._pieces: list[bytes] = []
+        self._size = 0
 
     def feed(self, data: bytes) -> bytes:
         """See :class:`~openai_proxy.exchange.reading.Converter`."""
         self._pieces.append(data)
-        return b""
+        self._size += len(data)
+        return b"" if self._size <= MOST_BYTES else self._taken()
 
     def end(self, whole: bool) -> bytes:
         """See :class:`~openai_proxy.exchange.reading.Converter`."""
+        is_long = self._size > MOST_BYTES
+        body = self._taken()
+        return fixed_completion(body, self._quirks) if whole and not is_long else body
+
+    def _taken(self) -> bytes:
         body = b"".join(self._pieces)
-        return fixed_completion(body, self._quirks) if whole else body
+        self._pieces.clear()
+        return body

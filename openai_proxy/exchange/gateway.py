@@ -7,12 +7,13 @@ from functools import partial
 
 from openai_proxy.config.routing import Breaker as BreakerSettings
 from openai_proxy.config.routing import Hedge, Retry, Route
+from openai_proxy.exchange.question import Question
 from openai_proxy.exchange.target import Target
 from openai_proxy.policy.breaker import Breaker, State
 from openai_proxy.policy.hedging import Hedging
 from openai_proxy.policy.retry import RetryPolicy
 from openai_proxy.policy.retry_budget import RetryBudget
-from openai_proxy.policy.routing import Candidate, Random, Router
+from openai_proxy.policy.routing import Candidate, Plan, Random, Router
 from openai_proxy.policy.stickiness import Stickiness
 
 CircuitChanged = Callable[[str, str, str], None]
@@ -55,6 +56,18 @@ class Gateway:
             for target in route.targets:
                 model = target.model or name
                 self.breaker_of(Candidate(target.provider, model, model))
+
+    def plan(self, question: Question, now: float) -> Plan:
+        """Where a request goes. Raises NoRoute."""
+        model = question.routed_by
+        if question.provider:
+            return self.router.plan_at(question.provider, model)
+        plan = self.router.plan(model, self.random)
+        if not question.ids:
+            return plan
+        # Of an object that nobody here has made, the first target is as good as any.
+        made_by = self.stickiness.provider_of(question.ids, now) or plan.candidates[0].provider
+        return plan.stuck_to(made_by, model.removeprefix(made_by + "/"))
 
     def breaker_of(self, candidate: Candidate) -> Breaker:
         """A target's; there are no more than the configuration has targets."""

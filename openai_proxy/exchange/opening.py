@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from openai_proxy.exchange.reading import Converting, Reading
+from openai_proxy.observe.inflate import Inflate, InflateError
 
 _DATA: Final = b"data:"
+_GZIP_BEGINS: Final = b"\x1f\x8b"
 
 MOST_BYTES: Final = 64 * 1024
 """Of a stream: behind so much it has begun, whatever it says."""
@@ -37,46 +39,54 @@ class Opening:
         self._reading = reading
         self._is_whole_only = is_gathered and not reading.is_stream
         self._waits_for_token = waits_for_token
-        self._owner = owner
+        self._owner: Opened | None = owner
         self._raw: list[bytes] = []
         self._made: list[bytes] = []
         self._size = 0
         self._has_data = False
         self._last = b""
-        self._is_over = False
 
     @property
     def has_ended(self) -> bool:
         """See :class:`~openai_proxy.relay.download.Reader`."""
         return self._reading.has_ended
 
-    @property
-    def raw(self) -> bytes:
-        """All that the upstream sent."""
-        return b"".join(self._raw)
+    def beginning(self) -> bytes:
+        """What the upstream said first, plain: of a stream the data of its first event, else all of it."""
+        raw = _plain(b"".join(self._raw))
+        return _data(raw, raw.find(_DATA)) if self._reading.is_stream else raw
+
+    def ending(self) -> bytes:
+        """What it said last: the data of the last event, where an error is, or all that is no stream."""
+        raw = _plain(b"".join(self._raw))
+        return _data(raw, raw.rfind(_DATA)) if self._reading.is_stream else raw
 
     def held(self) -> bytes:
         """All that the client is to have of it; it is kept no longer."""
         made = b"".join(self._made)
+        self.close()
+        return made
+
+    def close(self) -> None:
+        """Nothing is held, and its owner is told nothing more."""
         self._raw.clear()
         self._made.clear()
-        self._is_over = True
-        return made
+        # The two know each other, and a cycle is work for the collector.
+        self._owner = None
 
     def piece(self, data: bytes) -> bytes:
         """See :class:`~openai_proxy.relay.download.Reader`."""
-        if self._is_over:
+        owner, reading = self._owner, self._reading
+        if owner is None:
             return b""
-        reading = self._reading
         self._raw.append(data)
         self._made.append(reading.piece(data))
         self._size += len(data)
         if reading.is_stream and reading.error is not None:
-            self._is_over = True
-            self._owner.refused()
+            owner.refused()
         elif self._has_begun(data):
             # The head goes out first.
-            self._owner.opened()
+            owner.opened()
             return self.held()
         return b""
 
@@ -99,14 +109,14 @@ class Opening:
         return self._has_data and (b"\n\n" in joined or b"\r\n\r\n" in joined or b"\r\r" in joined)
 
 
-def first_event(raw: bytes) -> bytes:
-    """The data of the first event."""
-    return _data(raw, raw.find(_DATA))
-
-
-def last_event(raw: bytes) -> bytes:
-    """The data of the last one: what a stream said that it failed with."""
-    return _data(raw, raw.rfind(_DATA))
+def _plain(raw: bytes) -> bytes:
+    """Unzipped, where it is gzip: of what cannot be unzipped nothing is said."""
+    if not raw.startswith(_GZIP_BEGINS):
+        return raw
+    try:
+        return Inflate().feed(raw)
+    except InflateError:
+        return b""
 
 
 def _data(raw: bytes, place: int) -> bytes:

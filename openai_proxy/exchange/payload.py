@@ -20,6 +20,10 @@ class Payload:
         self._body = body
         self.length = len(body)
 
+    def forget(self) -> None:
+        """It is not needed again: only its length is known from now on."""
+        self._body = b""
+
     def whole(self) -> bytes | None:
         """All of it, if it is short: it leaves with the head."""
         return self._body if self.length <= HIGH_WATER_BYTES else None

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.model import OTHER
 from openai_proxy.observe.multipart_model import boundary_in, model_in_form
-from openai_proxy.policy.stickiness import ids_in_path, ids_in_request
+from openai_proxy.policy.stickiness import ids_in_path, ids_in_request, names_objects
 from openai_proxy.providers.addressing import PROVIDER_FIELD, PROVIDER_PARAMETER
 from openai_proxy.wire.fields import first_of
 from openai_proxy.wire.request import Request
@@ -30,6 +30,7 @@ class Question:
         if request.body is not None and request.method == b"POST" and not request.is_readable:
             content_type = first_of(request.fields, b"content-type")
             self.boundary = None if content_type is None else boundary_in(content_type)
+        self._method = request.method
         self.asked = Asked()
         self.body: bytes | None = None
         """The whole of it, where that is held."""
@@ -37,6 +38,8 @@ class Question:
         """The one that the client names beside the model; empty if none."""
         self.model = self._model_in_target()
         """The client's own text; empty if it names none."""
+        self.is_unread = False
+        """Whether the model's name may be in a body that is too long to be read."""
         self.ids = ids_in_path(self.path)
         """Of objects that the request is about."""
 
@@ -51,6 +54,21 @@ class Question:
             self.ids += ids_in_request(body)
         else:
             self.model = OTHER
+            self.is_unread = True
+
+    @property
+    def routed_by(self) -> str:
+        """The model that chooses the target: empty where none is known."""
+        return "" if self.is_unread else self.model
+
+    @property
+    def names_objects(self) -> bool:
+        """Whether the answer may name objects that requests to come go on from."""
+        return names_objects(self._method, self.path)
+
+    def forget(self) -> None:
+        """It is answered: a long stream needs no memory for its question."""
+        self.body = None
 
     def target_for(self, model: str) -> bytes:
         """The request target, where it names the model itself: with another name in its place."""

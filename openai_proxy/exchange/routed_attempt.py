@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 
 from openai_proxy.config.secret import Secret
@@ -16,7 +18,6 @@ from openai_proxy.exchange.reading import Converter, Converting, Reading, Unchan
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model_member import splice_model
 from openai_proxy.observe.multipart_model import splice_form_model
-from openai_proxy.policy.stickiness import names_objects
 from openai_proxy.providers.translate.translation import DEFAULT_OPTIONS, Translation, translation_for
 from openai_proxy.providers.translate.untranslatable import Untranslatable
 from openai_proxy.wire.fields import Field, first_of
@@ -46,6 +47,7 @@ class RoutedAttempt(Attempt):
     dropped: tuple[str, ...] = ()
     whole_bytes: int | None = None
     """How long its body is for the client, if that is known before its head goes out."""
+    _payload: Payload | None = None
     _is_fixed = False
     """Whether its body may change its length."""
 
@@ -55,6 +57,8 @@ class RoutedAttempt(Attempt):
         self.move = leg.move
         self.model = leg.candidate.model or question.model
         self.question = question
+        if question.is_unread and question.boundary is not None and self.model != question.model:
+            raise Untranslatable("The form is too long for its model to be given another name.", "model")
         self.translation = self._translation()
         if self.translation is not None:
             self.endpoint = self.translation.endpoint
@@ -78,7 +82,7 @@ class RoutedAttempt(Attempt):
         path = question.target_for(self.model)
         body = self._body()
         if self.translation is None:
-            if names_objects(self.owner.request.method, question.path):
+            if question.names_objects:
                 # What it made is looked for in it.
                 narrow_encodings(fields, plain=True)
             elif is_read(provider, self.owner.generates, self.endpoint):
@@ -86,7 +90,7 @@ class RoutedAttempt(Attempt):
         else:
             path = self.translation.path + path[len(question.path) :]
         assert target.addressing is not None
-        fields, url = target.addressing.unified(fields, path, self.model, key)
+        fields, url = target.addressing.unified(fields, path, self.leg.candidate.model, key)
         if self.translation is not None:
             fields = self.translation.request_fields(fields)
         return url, fields, body
@@ -108,7 +112,10 @@ class RoutedAttempt(Attempt):
         if target.rules is not None and question.boundary is None:
             body, names = target.rules.applied(body)
             self.dropped += names
-        return request.body if body is question.body else Payload(body)
+        if body is question.body:
+            return request.body
+        payload = self._payload = Payload(body)
+        return payload
 
     def _spliced(self, body: bytes) -> bytes:
         question, owner = self.question, self.owner
@@ -127,19 +134,18 @@ class RoutedAttempt(Attempt):
     def read(self) -> None:
         """Make what reads and changes the answer, whose head has come."""
         read_on(self.owner, self, converter := self._converter())
-        if self.reading is None and converter is None and self._names_objects:
+        if self.reading is not None:
+            return
+        if converter is None and self.question.names_objects and self._is_json and self.status < 300:
+            # It is held for what it names.
             converter = Unchanged()
-        if self.reading is None and converter is not None:
+        if converter is not None:
             self.converting = Converting(converter, self._is_stream)
 
     @property
-    def _names_objects(self) -> bool:
-        """Whether ids of what the provider has made are looked for in the answer."""
-        if first_of(self.fields, b"content-encoding") is not None or self._is_stream:
-            return False
+    def _is_json(self) -> bool:
         content_type = first_of(self.fields, b"content-type") or b""
-        is_json = content_type[:16].lower() == b"application/json"
-        return is_json and names_objects(self.owner.request.method, self.question.path)
+        return content_type[:16].lower() == b"application/json"
 
     @property
     def _is_stream(self) -> bool:
@@ -174,8 +180,9 @@ class RoutedAttempt(Attempt):
         """Ask for the body, and hold its beginning back."""
         reader = self.reader
         assert reader is not None
-        is_gathered = self.translation is not None or self._is_fixed
-        self.opening = Opening(reader, waits_for_token, is_gathered, self)
+        # What is not read has no tokens that could be seen.
+        waits_for_token = waits_for_token and self.reading is not None
+        self.opening = Opening(reader, waits_for_token, self.translation is not None, self)
         self.download(response, self.opening, None)
 
     def end(self, whole: bool) -> bytes:
@@ -189,16 +196,48 @@ class RoutedAttempt(Attempt):
 
     def opened(self) -> None:
         """See :class:`~openai_proxy.exchange.opening.Opened`."""
-        self.owner.opened(self)
+        self._guarded(self.owner.opened)
 
     def refused(self) -> None:
         """See :class:`~openai_proxy.exchange.opening.Opened`."""
-        self.owner.refused(self)
+        self._guarded(self.owner.refused)
 
-    def given_fields(self) -> list[Field]:
-        """Those of the answer, for the client."""
+    def _guarded(self, tell: Callable[[RoutedAttempt], None]) -> None:
+        try:
+            tell(self)
+        except Exception:
+            # It would cost the connection, and the client be told nothing of why.
+            self.owner.failed(self, Failure())
+
+    def error_body(self, status: int) -> bytes:
+        """Of an answer that says inside that it is an error: the error alone, for the client."""
+        assert self.opening is not None
+        said = self.opening.ending()
+        if self.translation is None:
+            return said
+        converter = self.translation.body_converter(status, False, self.owner.seconds())
+        return converter.feed(said) + converter.end(whole=True)
+
+    def forget_question(self) -> None:
+        """Its answer is the client's: nothing is sent again."""
+        self.question.forget()
         if self.translation is not None:
-            fields = self.translation.answer_fields(self.status, self.fields, self.owner.seconds())
+            self.translation.body = b""
+        if self._payload is not None:
+            self._payload.forget()
+
+    def close(self) -> None:
+        """It is over: nothing of it is held or waited for."""
+        self.stop_timer()
+        if self.received_at is None:
+            self.end(whole=False)
+        if self.opening is not None:
+            self.opening.close()
+
+    def given_fields(self, status: int) -> list[Field]:
+        """Those of the answer, for the client. ``status``: as the client is told it."""
+        if self.translation is not None:
+            fields = self.translation.answer_fields(status, self.fields, self.owner.seconds())
         elif self._is_fixed:
             fields = [field for field in self.fields if field[0].lower() != b"content-length"]
         else:

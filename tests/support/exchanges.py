@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -71,6 +71,8 @@ class Transport:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.stop: Callable[[], object] = lambda: None
+        """What follows on a stop."""
 
     def pauseProducing(self) -> None:
         self.calls.append("pause")
@@ -80,6 +82,7 @@ class Transport:
 
     def stopProducing(self) -> None:
         self.calls.append("stop")
+        self.stop()
 
 
 @implementer(IAgent)
