@@ -39,13 +39,14 @@ class Question:
         self.model = self._model_in_target()
         """The client's own text; empty if it names none."""
         self.is_unread = False
-        """Whether the model's name may be in a body that is too long to be read."""
+        """Whether the body is too long to be read, but for its beginning."""
         self.ids = ids_in_path(self.path)
         """Of objects that the request is about."""
 
     def read(self, body: bytes | None, beginning: bytes) -> None:
         """The body is here; None: it is too long, and ``beginning`` is all that is known of it."""
         self.body = body
+        self.is_unread = body is None
         if self.boundary is not None:
             self.model = model_in_form(beginning if body is None else body, self.boundary)
         elif body is not None:
@@ -54,12 +55,11 @@ class Question:
             self.ids += ids_in_request(body)
         else:
             self.model = OTHER
-            self.is_unread = True
 
     @property
     def routed_by(self) -> str:
         """The model that chooses the target: empty where none is known."""
-        return "" if self.is_unread else self.model
+        return "" if self.is_unread and self.boundary is None else self.model
 
     @property
     def names_objects(self) -> bool:

@@ -52,8 +52,12 @@ class IdleTimedOut(UpstreamError):
 
 
 def reason_phrase(status: int) -> bytes:
-    """The phrase of a status that we make (RFC 9110 section 15)."""
-    return HTTPStatus(status).phrase.encode("ascii")
+    """The phrase of a status that we make (RFC 9110 section 15); of one that is not registered, its class."""
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        # Anthropic's 529, Cloudflare's 520.
+        return b"Client Error" if status < 500 else b"Server Error"
 
 
 def error_body(message: str, type_: str, code: str | None = None, param: str | None = None) -> bytes:

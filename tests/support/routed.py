@@ -185,7 +185,7 @@ class RoutedRig:
         hedge: Hedge | None = None,
         limits: Limits | None = None,
         keys: Mapping[str, Any] | None = None,
-        **more: Mapping[str, Any],
+        **more: Any,
     ) -> None:
         """:param providers: their names, if not only ``one`` and ``two``.
         :param models: if not ``fast`` alone, which has all of them.

@@ -1,0 +1,327 @@
+"""The unified way: what becomes of an answer, held back until it is known to be one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from twisted.web.http import PotentialDataLoss
+
+from openai_proxy.config.provider import Quirks
+from openai_proxy.wire import errors
+from tests.support.memory import UPGRADE
+from tests.support.routed import CHAT, DONE, ERROR, EVENTS, JSON, ONCE, STREAM, TOKEN, RoutedRig, route
+
+LONG = b'{"a":"' + b"x" * 1_100_000 + b'"}'
+FAILED = b"data: " + ERROR + b"\n\n"
+
+
+def test_a_stream_begins_with_its_first_event() -> None:
+    """What comes before is held; what comes after goes on at once."""
+    rig = RoutedRig()
+    rig.ask(STREAM)
+    ask = rig.one.last
+    ask.respond(200, EVENTS)
+    ask.piece(b": ping\n\n")
+    assert not rig.client.received
+    ask.piece(TOKEN)
+    assert TOKEN in rig.client.received
+    ask.piece(DONE)
+    ask.end()
+    assert rig.answer()[2] == b": ping\n\n" + TOKEN + DONE
+    assert rig.record().outcome == "ok"
+
+
+def test_a_stream_that_begins_with_an_error_is_followed_by_another() -> None:
+    """Nothing of it has gone to the client; its upstream is not read to its end."""
+    rig = RoutedRig()
+    rig.ask(STREAM)
+    rig.one.last.respond(200, EVENTS)
+    rig.one.last.piece(FAILED)
+    assert rig.one.last.was_cancelled
+    rig.two.last.stream(TOKEN, DONE)
+    assert rig.answer()[2] == TOKEN + DONE
+    assert rig.results() == [("one", "http_5xx"), ("two", "ok")]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("is_zipped", [True, False])
+def test_an_error_in_a_stream_is_answered_as_one(is_whole: bool, is_zipped: bool) -> None:
+    """The error alone, with the status that it should have had; plain, though it came zipped."""
+    rig = RoutedRig(retry=ONCE)
+    rig.ask(STREAM, b"Accept-Encoding: gzip")
+    said = FAILED[: None if is_whole else -1]
+    encoding = [(b"Content-Encoding", b"gzip")] if is_zipped else []
+    rig.one.last.respond(200, EVENTS, (b"x-request-id", b"theirs"), *encoding)
+    rig.one.last.piece(gzip.compress(said) if is_zipped else said)
+    rig.one.last.end()
+    status, fields, body = rig.answer()
+    assert (status, body) == (500, ERROR)
+    assert fields[b"content-type"] == b"application/json"
+    assert fields[b"x-request-id"] == b"theirs"
+    assert b"content-encoding" not in fields
+    record = rig.record()
+    assert (record.status, record.outcome, record.request_id) == (500, "upstream_error", b"theirs")
+
+
+@pytest.mark.parametrize("is_zipped", [True, False])
+def test_an_error_in_json_is_answered_as_one(is_zipped: bool) -> None:
+    """HTTP 200 with an error body is no success."""
+    rig = RoutedRig(retry=ONCE)
+    rig.ask()
+    error = ERROR.replace(b"server_error", b"rate_limit_error")
+    encoding = [(b"Content-Encoding", b"gzip")] if is_zipped else []
+    rig.one.last.give(200, gzip.compress(error) if is_zipped else error, *encoding)
+    status, fields, body = rig.answer()
+    assert (status, body) == (429, error)
+    assert b"content-encoding" not in fields
+    record = rig.record()
+    assert record.outcome == "upstream_rate_limited"
+    assert record.error is not None and record.error.type == "rate_limit_error"
+
+
+def test_a_stream_that_is_cut_before_it_began_is_followed_by_another() -> None:
+    """As is one that ends without a word."""
+    rig = RoutedRig("one", "two", "three")
+    rig.ask(STREAM)
+    rig.one.last.respond(200, EVENTS)
+    rig.one.last.end(errors.Truncated("x"))
+    rig.two.last.respond(200, EVENTS)
+    rig.two.last.end(PotentialDataLoss())
+    rig.three.last.stream(TOKEN, DONE)
+    assert rig.answer()[2] == TOKEN + DONE
+    assert rig.results() == [("one", "stream_error"), ("two", "stream_error"), ("three", "ok")]
+
+
+def test_a_stream_that_is_cut_behind_its_beginning_is_cut_for_the_client() -> None:
+    """Another one's answer cannot be its rest."""
+    rig = RoutedRig()
+    rig.ask(STREAM)
+    rig.one.last.respond(200, EVENTS)
+    rig.one.last.piece(TOKEN)
+    rig.one.last.end(errors.Truncated("x"))
+    assert rig.client.transport.aborted
+    assert not rig.two.asks
+    assert rig.record().outcome == "upstream_stream_error"
+
+
+def test_json_is_held_until_it_is_whole() -> None:
+    """JSON that is cut is another target's chance."""
+    rig = RoutedRig()
+    rig.ask()
+    rig.one.last.respond(200, JSON, (b"Content-Length", b"20"))
+    rig.one.last.piece(b'{"a":')
+    assert not rig.client.received
+    rig.one.last.end(errors.Truncated("x"))
+    rig.two.last.give(200, b"{}")
+    assert rig.answer()[0] == 200
+    assert rig.results() == [("one", "stream_error"), ("two", "ok")]
+
+
+@pytest.mark.parametrize("more", [{}, {"one": {"quirks": Quirks(fix_finish_reason=True)}}])
+def test_long_json_is_not_held(more: dict[str, Any]) -> None:
+    """Past a megabyte it goes on as it comes, byte for byte, with or without repairs."""
+    rig = RoutedRig(**more)
+    rig.ask()
+    rig.one.last.respond(200, JSON, (b"Content-Length", b"%d" % len(LONG)))
+    rig.one.last.piece(LONG[:1_050_000])
+    assert len(rig.client.received) > 1_000_000
+    rig.one.last.piece(LONG[1_050_000:])
+    rig.one.last.end()
+    assert rig.answer()[2] == LONG
+    assert rig.record().outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "fields"),
+    [
+        (b"HEAD", 200, [JSON, (b"Content-Length", b"5")]),
+        (b"GET", 204, []),
+        (b"GET", 205, []),
+        (b"GET", 304, [(b"ETag", b'"a"')]),
+        (b"GET", 307, [(b"Location", b"http://elsewhere/"), (b"Content-Length", b"0")]),
+    ],
+)
+def test_answers_without_content_go_on(method: bytes, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+    """With their fields, and no byte more."""
+    rig = RoutedRig()
+    rig.get(b"/v1/models", method)
+    rig.one.last.respond(status, *fields)
+    rig.one.last.end()
+    [(got, told, body)] = rig.client.answers(method)
+    assert (got, body) == (status, b"")
+    assert {name.lower() for name, _ in fields} <= {name.lower() for name, _ in told}
+    assert rig.record().status == status
+
+
+@pytest.mark.parametrize("status", [200, 204, 205])
+def test_an_empty_answer_to_a_question_is_an_answer(status: int) -> None:
+    """JSON of no bytes is not ours to judge."""
+    rig = RoutedRig()
+    rig.ask()
+    rig.one.last.respond(status, JSON)
+    rig.one.last.end()
+    got, _, body = rig.answer()
+    assert (got, body) == (status, b"")
+    assert not rig.two.asks
+    rig.record()
+
+
+def test_a_client_that_does_not_read_pauses_its_upstream_from_the_beginning() -> None:
+    """Though the beginning was held when it stopped reading."""
+    rig = RoutedRig()
+    rig.ask(STREAM)
+    rig.one.last.respond(200, EVENTS)
+    rig.client.channel.pauseProducing()
+    rig.one.last.piece(TOKEN)
+    assert rig.one.last.transport.calls == ["pause"]
+    rig.client.channel.resumeProducing()
+    assert rig.one.last.transport.calls == ["pause", "resume"]
+    rig.one.last.piece(DONE)
+    rig.one.last.end()
+    assert rig.record().outcome == "ok"
+
+
+def test_a_realtime_session_is_routed_by_its_query() -> None:
+    """The name in it is the target's; then bytes go both ways."""
+    rig = RoutedRig()
+    rig.client.send(UPGRADE.replace(b"/v1/realtime", b"/v1/realtime?a=1&model=fast"))
+    [ask] = rig.one.asks
+    assert ask.url == b"http://one/v1/realtime?a=1&model=one-model"
+    ask.fail(errors.ConnectFailed("x"))
+    assert rig.two.last.url == b"http://two/v1/realtime?a=1&model=two-model"
+    rig.two.last.give(403, ERROR)
+    assert rig.answer()[0] == 403
+    rig.record()
+
+
+def test_what_is_created_is_known_by_its_provider() -> None:
+    """A file goes where its model says, and whoever asks for it goes there too, fallback or not."""
+    rig = RoutedRig(models={"fast": route("two", "one")})
+    rig.ask(b"{}", path=b"/v1/files?provider=two")
+    rig.two.last.give(200, b'{"id":"file-1","object":"file"}')
+    rig.get(b"/v1/files/file-1")
+    assert not rig.one.asks
+    rig.two.last.give(404, ERROR)
+    assert [answer[0] for answer in rig.client.answers()] == [200, 404]
+    rig.client.done()
+    rig.check_given_back()
+
+
+def test_a_response_is_known_by_its_first_event() -> None:
+    """And what goes on from it goes where it is."""
+    rig = RoutedRig(models={"fast": route("two"), "slow": route("one")})
+    rig.ask(b'{"model":"fast","input":"a","stream":true}', path=b"/v1/responses")
+    created = b'event: response.created\ndata: {"type":"response.created","response":{"id":"resp_1"}}\n\n'
+    ended = b'data: {"type":"response.completed","response":{"id":"resp_1"}}\n\n'
+    rig.two.last.stream(created, ended)
+    rig.ask(b'{"model":"slow","input":"b","previous_response_id":"resp_1"}', path=b"/v1/responses")
+    assert not rig.one.asks
+    rig.two.last.give(200, b'{"id":"resp_2"}')
+    rig.client.done()
+    rig.check_given_back()
+
+
+# Translated.
+
+MESSAGE = (
+    b'{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hi"}],'
+    b'"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":2}}'
+)
+ANTHROPIC: dict[str, Any] = {"one": {"dialect": "anthropic"}}
+
+
+def test_a_translated_answer_has_its_own_length() -> None:
+    """The upstream's is of other bytes."""
+    rig = RoutedRig(**ANTHROPIC)
+    rig.ask()
+    assert rig.one.last.url == b"http://one/v1/messages"
+    rig.one.last.give(200, MESSAGE)
+    status, fields, body = rig.answer()
+    assert status == 200
+    assert fields[b"content-length"] == b"%d" % len(body)
+    assert json.loads(body)["choices"][0]["message"]["content"] == "hi"
+    record = rig.record()
+    assert record.generation is not None and record.generation.usage is not None
+    assert record.generation.usage.input_tokens == 3
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[]", gzip.compress(b"[]")])
+def test_a_translated_answer_that_cannot_be_read_is_followed_by_another(body: bytes) -> None:
+    """The client has had nothing of it."""
+    rig = RoutedRig(**ANTHROPIC)
+    rig.ask()
+    rig.one.last.give(200, body)
+    rig.two.last.give(200, b"{}")
+    assert rig.answer()[2] == b"{}"
+    assert rig.results() == [("one", "stream_error"), ("two", "ok")]
+
+
+def test_a_translated_error_in_a_success_is_in_the_clients_dialect() -> None:
+    """And has the status that it should have had."""
+    rig = RoutedRig(retry=ONCE, **ANTHROPIC)
+    rig.ask()
+    rig.one.last.give(200, b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}')
+    status, _, body = rig.answer()
+    assert status == 529
+    assert json.loads(body)["error"]["message"] == "m"
+    rig.record()
+
+
+def test_a_target_that_cannot_be_asked_is_passed_over() -> None:
+    """What has no form in its dialect another one takes."""
+    rig = RoutedRig(**ANTHROPIC)
+    rig.ask(CHAT[:-1] + b',"n":3}')
+    assert not rig.one.asks
+    rig.two.last.give(200, b"{}")
+    assert rig.answer()[0] == 200
+    assert rig.results() == [("two", "ok")]
+
+
+def test_what_no_other_target_can_be_asked_leaves_the_first_ones_error() -> None:
+    """Its client did nothing wrong: the failure is what it is told of, once."""
+    rig = RoutedRig(two={"dialect": "anthropic"})
+    rig.ask(CHAT[:-1] + b',"n":3}')
+    rig.one.last.give(500, ERROR)
+    status, _, body = rig.answer()
+    assert (status, body) == (500, ERROR)
+    assert rig.results() == [("one", "http_5xx")]
+
+
+def test_what_no_target_can_be_asked_is_refused() -> None:
+    """400, and which member it is for."""
+    rig = RoutedRig("one", **ANTHROPIC)
+    rig.ask(CHAT[:-1] + b',"n":3}')
+    status, _, body = rig.answer()
+    assert (status, json.loads(body)["error"]["param"]) == (400, "n")
+    assert rig.record().outcome == "client_error"
+
+
+def test_tokens_are_counted_here_where_the_provider_cannot() -> None:
+    """Nothing is sent for it."""
+    rig = RoutedRig()
+    rig.ask(
+        b'{"model":"fast","messages":[{"role":"user","content":"hi"}]}', path=b"/v1/messages/count_tokens"
+    )
+    status, fields, body = rig.answer()
+    assert (status, list(json.loads(body))) == (200, ["input_tokens"])
+    assert fields[b"x-openai-proxy-attempts"] == b"0"
+    record = rig.record()
+    assert (record.outcome, record.attempts) == ("ok", ())
+
+
+def test_a_question_is_forgotten_when_its_answer_begins() -> None:
+    """A stream of minutes keeps no memory for it."""
+    rig = RoutedRig()
+    rig.ask(STREAM)
+    assert rig.context.held_bodies.held_bytes == len(STREAM)
+    rig.one.last.respond(200, EVENTS)
+    rig.one.last.piece(TOKEN)
+    assert rig.context.held_bodies.held_bytes == 0
+    producer = rig.one.last.producer
+    assert producer is not None and getattr(producer, "_body", None) == b""
+    rig.one.last.piece(DONE)
+    rig.one.last.end()
+    rig.record()
