@@ -134,7 +134,9 @@ class World:
 
     def __init__(self, targets: int, is_hedged: bool, is_translated: bool, has_deadlines: bool) -> None:
         names = NAMES[:targets]
-        deadlines: dict[str, Any] = {"first_token_seconds": 2.0, "total_seconds": 5.0} if has_deadlines else {}
+        deadlines: dict[str, Any] = (
+            {"first_token_seconds": 2.0, "total_seconds": 5.0} if has_deadlines else {}
+        )
         self.keys = Keys()
         more: dict[str, Any] = {names[-1]: {"dialect": "anthropic"}} if is_translated else {}
         more["one"] = {**more.get("one", {}), "api_key": Secret("k", "test")}
