@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gc
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
+from tests.support.garbage import garbage_of
 from tests.support.memory import STREAM_HEAD, UPGRADE, MemoryProxy, post
 
-EXCHANGES = 50
 SWITCH = b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 
@@ -23,24 +21,6 @@ def proxy() -> Iterator[MemoryProxy]:
     proxy.chat(post())
     yield proxy
     proxy.close()
-
-
-def garbage_of(work: Callable[[], None]) -> Counter[str]:
-    """What ``EXCHANGES`` turns left that only the collector frees: type names, and how many."""
-    for _ in range(3):
-        work()
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(EXCHANGES):
-            work()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        return Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.garbage)
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
 
 
 def refused(proxy: MemoryProxy) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
+from weakref import WeakMethod
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
@@ -58,7 +59,10 @@ class Ask:
         """Whether it has ended, or nobody wants its answer any more."""
         self.was_cancelled = False
         self.is_answered = False
-        self.answer: Deferred[IResponse] = Deferred(self._cancelled)
+        # It is not to be a cycle itself: see tests/exchange/test_routed_garbage.py.
+        stopped = WeakMethod(self._stopped)
+        self.answer: Deferred[IResponse] = Deferred(lambda _: _call(stopped))
+        self.transport.stop = lambda: _call(stopped)
         self._sent = StringTransport()
         self._uploading: Deferred[None] | None = None
         if producer is not None:
@@ -107,14 +111,10 @@ class Ask:
     def _deliver(self, reader: IProtocol) -> None:
         self.reader = reader
         reader.makeConnection(self.transport)  # type: ignore[arg-type]
-        self.transport.stop = self._stopped
 
     def _stopped(self) -> None:
         self._over()
         self.was_cancelled = True
-
-    def _cancelled(self, _: Deferred[IResponse]) -> None:
-        self._stopped()
 
     def _over(self) -> None:
         self.is_over = True
@@ -127,6 +127,12 @@ class Ask:
         if not self.is_answered and not self.is_over:
             self.is_over = True
             self.answer.errback(failure)
+
+
+def _call(method: WeakMethod[Callable[[], None]]) -> None:
+    alive = method()
+    if alive is not None:
+        alive()
 
 
 @implementer(IAgent)
