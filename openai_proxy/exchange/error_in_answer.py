@@ -41,7 +41,7 @@ _BY_NAME: Final = {
 def status_of(error: ErrorName) -> int:
     """By its code, if that is a status of errors; else by what its code or type is called; else 502."""
     type_, code = error
-    if code is not None and code.isdigit() and len(code) == 3 and 400 <= int(code) < 600:
+    if code is not None and code.isdecimal() and len(code) == 3 and 400 <= int(code) < 600:
         return int(code)
     for name in (code, type_):
         status = _BY_NAME.get((name or "").lower())
