@@ -181,7 +181,7 @@ class Exchange:
     def _read(self, held: bytes | None) -> None:
         """The body is whole, or too long to be held."""
         if held is None:
-            self.asked_model = OTHER
+            self.asked_model = self.path_model or OTHER
         else:
             asked = asked_in(held)
             self.asked_model = asked.model

@@ -276,3 +276,12 @@ def test_a_held_body_gives_its_room_back_with_the_answers_head() -> None:
     assert held.held_bytes == 0
     rig.agent.end(ResponseDone())
     assert rig.record().received_bytes == len(BODY)
+
+
+def test_a_path_names_the_model_of_a_body_that_is_too_long() -> None:
+    """Azure's deployments are known though nobody reads the question."""
+    rig = Rig(Limits(held_body_bytes=1))
+    rig.ask(BODY, b"/openai/deployments/gpt-4o/chat/completions")
+    rig.agent.respond(200, (b"Content-Length", b"0"))
+    rig.agent.end(ResponseDone())
+    assert rig.record().model == "gpt-4o"
