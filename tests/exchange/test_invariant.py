@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,11 @@ from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRef
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from openai_proxy.config.configuration import Configuration
+from openai_proxy.config.file import File
+from openai_proxy.config.provider import Provider
+from openai_proxy.config.routing import Breaker, Hedge, Route, RouteTimeouts
+from openai_proxy.config.routing import Target as RouteTarget
 from openai_proxy.config.settings import Limits, PoolLimits, Settings
 from openai_proxy.observe.record import Record, Sink
 from openai_proxy.observe.sinks import Sinks
@@ -134,14 +140,14 @@ class End(Wire):
 class World:
     """A proxy in memory, its clients and its upstream's connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: Configuration | None = None) -> None:
         self.reactor: Any = MemoryReactorClock()
         settings = Settings(
             upstream="http://127.0.0.1:1",
             limits=Limits(held_total_bytes=20_000, body_bytes=150_000),
             pool=PoolLimits(connections=3, waiting=2),
         )
-        self.service = Watched(settings, self.reactor)
+        self.service = Watched(settings, self.reactor, configuration)
         self.kept = self.service.kept
         self._pipe = os.pipe()
         self.clients: list[End] = []
@@ -288,6 +294,7 @@ class World:
         active = [value for labels, value in self.samples("openai_proxy_upstream_connections") if value]
         assert not active
         assert not service.site.held_bodies.held_bytes
+        assert not service.context.held_answers.held_bytes
         for descriptor in self._pipe:
             os.close(descriptor)
 
@@ -308,6 +315,40 @@ def test_accepted_is_ended_and_in_flight(story: list[tuple[str, int, int]]) -> N
     for kind, which, what in story:
         world.act(kind, which, what)
     world.end()
+
+
+CONFIGURATION = Configuration(
+    path=Path("proxy.yaml"),
+    file=File(
+        models={
+            "gpt-4o-mini": Route(
+                (RouteTarget("openai"), RouteTarget("local", "x")),
+                timeouts=RouteTimeouts(first_token_seconds=5.0, total_seconds=20.0),
+            )
+        },
+        breaker=Breaker(min_attempts=2),
+        hedge=Hedge(enabled=True, min_samples=1, max_ratio=1.0),
+    ),
+    providers={
+        "openai": Provider(base_url="http://127.0.0.1:1", path_prefix="/v1"),
+        "local": Provider(base_url="http://127.0.0.1:2", path_prefix="/v1"),
+    },
+    default_provider="openai",
+)
+
+
+@settings(max_examples=int(os.environ.get("INVARIANT_EXAMPLES", "150")), deadline=None)
+@given(st.lists(acts, max_size=40))
+def test_the_same_holds_where_attempts_follow_on_others(story: list[tuple[str, int, int]]) -> None:
+    """With a file: retries, fallbacks, hedges and deadlines over real connections in memory."""
+    world = World(CONFIGURATION)
+    unified: Any = world.service.site.root.children[b"v1"]
+    gateway = unified._gateway
+    gateway.hedging.first_token("gpt-4o-mini", 0.1)
+    for kind, which, what in story:
+        world.act(kind, which, what)
+    world.end()
+    assert not any(breaker._trials for breaker in gateway.breakers.values())
 
 
 @pytest.fixture(autouse=True)
