@@ -14,31 +14,25 @@ from openai_proxy.exchange.account import attempt_record, result_of_status, with
 from openai_proxy.exchange.attempt import Attempt, Sent
 from openai_proxy.exchange.course import Course, Leg
 from openai_proxy.exchange.error_in_answer import status_of
-from openai_proxy.exchange.exchange import Exchange, ExchangeContext
+from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
 from openai_proxy.exchange.patience import Patience
 from openai_proxy.exchange.question import Question, client_retry, speaks_anthropic
 from openai_proxy.exchange.race import Race
 from openai_proxy.exchange.routed_attempt import RoutedAttempt
-from openai_proxy.exchange.telling import JSON, telling_fields, upstream_fields, without_body
-from openai_proxy.observe.model import NONE
-from openai_proxy.observe.outcome import outcome_of_status
+from openai_proxy.exchange.told import ToldExchange
 from openai_proxy.observe.record import SLOW, AttemptResult, MoveKind
 from openai_proxy.policy.retry import Step
 from openai_proxy.policy.retry_fields import RetryFields, retry_fields_in
 from openai_proxy.policy.routing import NoRoute
 from openai_proxy.policy.stickiness import ids_in_answer
 from openai_proxy.providers.addressing import UnaddressableModel
-from openai_proxy.providers.provider import Provider
 from openai_proxy.providers.translate.untranslatable import Untranslatable
 from openai_proxy.relay.download import Drain
 from openai_proxy.relay.failures import ErrorAnswer, error_answer_for, refusing
-from openai_proxy.wire.errors import HeadTimedOut, UpstreamError, reason_phrase
-from openai_proxy.wire.fields import Field
+from openai_proxy.wire.errors import HeadTimedOut, UpstreamError
 from openai_proxy.wire.request import Request
 
-NOBODY: Final = Provider(NONE, b"", names_models=False)
-"""Whose exchange it is that was sent to nobody."""
 _NOTHING_SAID: Final = RetryFields()
 
 
@@ -54,7 +48,7 @@ class Wait:
             self._call.cancel()
 
 
-class RoutedExchange(Exchange):
+class RoutedExchange(ToldExchange):
     """Until a byte of an answer has gone to the client, a failed attempt may be followed by another.
 
     Its way: ``_requested`` chooses the targets; ``_go`` sends an attempt to one; what comes back
@@ -62,33 +56,17 @@ class RoutedExchange(Exchange):
     (``_take``), or asks ``_follows`` whether another attempt comes in its stead, and else tells the client.
     """
 
-    attempt: RoutedAttempt | None
-    """The last one; None before the first, and between two."""
     _course: Course
     _patience: Patience
-    _leg: Leg | None = None
-    """The last one that was begun."""
-    _ends_retries = False
     _refusal: ErrorAnswer | None = None
     """Why the request has no form for a target."""
 
     def __init__(self, request: Request, gateway: Gateway, context: ExchangeContext, route: str) -> None:
-        super().__init__(request, gateway.default, request.uri, context, route, b"/v1")
-        self._gateway = gateway
+        super().__init__(request, gateway, context, route)
         self._question = Question(request)
         self._race = Race()
         self.client_dialect = "anthropic" if speaks_anthropic(request) else "openai"
         self.client_retry = client_retry(request)
-
-    @property
-    def provider(self) -> Provider:
-        leg = self._leg if self.attempt is None else self.attempt.leg
-        return NOBODY if leg is None else self._gateway.targets[leg.candidate.provider].provider
-
-    @property
-    def sent_model(self) -> str:
-        leg = self._leg if self.attempt is None else self.attempt.leg
-        return self.asked_model if leg is None else leg.candidate.model or self.asked_model
 
     # Where to.
 
@@ -403,35 +381,6 @@ class RoutedExchange(Exchange):
         attempt.leg.end(attempt.result or AttemptResult.ABORTED, now)
         if attempt.sent_at is not None:
             self.earlier += (attempt_record(self, attempt, now, 0.0),)
-
-    # What the client is told.
-
-    def _head_fields(self, attempt: Attempt) -> list[Field]:
-        assert isinstance(attempt, RoutedAttempt)
-        given = attempt.given_fields(attempt.status)
-        return [*upstream_fields(given, self._ends_retries), *self._own_fields()]
-
-    def _own_fields(self) -> list[Field]:
-        attempt, leg = self.attempt, self._leg
-        attempts = len(self.earlier) + (attempt is not None and attempt.sent_at is not None)
-        provider, model = ("", "") if leg is None else (self.provider.name, self.sent_model)
-        return telling_fields(attempts, provider, model, self._ends_retries)
-
-    def _refuse(self, told: ErrorAnswer) -> None:
-        """Nothing is sent for it, or no more: the client has an error of ours."""
-        self._tell(told)
-        self._settle()
-
-    def _answer_whole(self, status: int, body: bytes) -> None:
-        """An answer that is whole, and no upstream's own."""
-        self.status = status
-        attempt = self.attempt
-        given: list[Field] = []
-        if attempt is not None and attempt.answered_at is not None:
-            given = without_body(upstream_fields(attempt.given_fields(status), self._ends_retries))
-        fields = [*given, JSON, *self._own_fields()]
-        self.request.answer(status, reason_phrase(status), fields, body)
-        self._end(outcome_of_status(status))
 
     # What it leaves behind.
 

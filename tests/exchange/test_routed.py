@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 
 from openai_proxy.config.provider import ModelPaths
 from openai_proxy.config.routing import Breaker, Retry
@@ -15,7 +14,7 @@ from openai_proxy.config.settings import Limits
 from openai_proxy.observe.record import Move, MoveKind
 from openai_proxy.providers.token_fetch import TokenUnavailable
 from openai_proxy.wire import errors
-from tests.support.routed import CHAT, ERROR, ONCE, RoutedRig
+from tests.support.routed import CHAT, ERROR, ONCE, Keys, RoutedRig
 
 MESSAGES = b'{"model":"fast","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}'
 FORM = (
@@ -263,23 +262,6 @@ def test_a_connection_that_fails_in_an_upload_is_followed_by_another() -> None:
     assert rig.one.last.sent == b"abcdef"
     rig.one.last.give(200, b"{}")
     assert rig.record().outcome == "ok"
-
-
-class Keys:
-    """A source whose keys the test gives."""
-
-    def __init__(self) -> None:
-        self.waiter: Deferred[Secret] = Deferred()
-        self.expired: list[Secret] = []
-
-    def current(self) -> Deferred[Secret]:
-        return self.waiter
-
-    def expire(self, key: Secret) -> None:
-        self.expired.append(key)
-
-    def stop(self) -> None:
-        """Nothing."""
 
 
 def test_a_key_that_cannot_be_had_is_a_failure_of_its_target() -> None:

@@ -12,8 +12,7 @@ from openai_proxy.config.secret import Secret
 from openai_proxy.observe.record import Move, MoveKind
 from openai_proxy.providers.token_fetch import TokenUnavailable
 from openai_proxy.wire import errors
-from tests.exchange.test_routed import Keys
-from tests.support.routed import CHAT, DONE, ERROR, EVENTS, JSON, ONCE, STREAM, TOKEN, RoutedRig, route
+from tests.support.routed import CHAT, DONE, ERROR, EVENTS, JSON, ONCE, STREAM, TOKEN, Keys, RoutedRig, route
 
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":2}}\n\n'
 

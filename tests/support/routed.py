@@ -21,6 +21,7 @@ from openai_proxy.config.provider import Provider as ConfiguredProvider
 from openai_proxy.config.provider import Quirks
 from openai_proxy.config.routing import Breaker, Hedge, Retry, Route, RouteTimeouts
 from openai_proxy.config.routing import Target as RouteTarget
+from openai_proxy.config.secret import Secret
 from openai_proxy.config.settings import Limits, Observation
 from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
@@ -157,6 +158,23 @@ class Upstream:
     @property
     def last(self) -> Ask:
         return self.asks[-1]
+
+
+class Keys:
+    """A source whose keys the test gives."""
+
+    def __init__(self) -> None:
+        self.waiter: Deferred[Secret] = Deferred()
+        self.expired: list[Secret] = []
+
+    def current(self) -> Deferred[Secret]:
+        return self.waiter
+
+    def expire(self, key: Secret) -> None:
+        self.expired.append(key)
+
+    def stop(self) -> None:
+        """Nothing."""
 
 
 def route(*providers: str, hedge: bool | None = None, **timeouts: float) -> Route:

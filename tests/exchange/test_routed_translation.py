@@ -1,0 +1,96 @@
+"""The unified way between two dialects: what is translated, and what cannot be."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.routed import CHAT, ERROR, ONCE, RoutedRig
+
+MESSAGE = (
+    b'{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hi"}],'
+    b'"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":2}}'
+)
+ANTHROPIC: dict[str, Any] = {"one": {"dialect": "anthropic"}}
+
+
+def test_a_translated_answer_has_its_own_length() -> None:
+    """The upstream's is of other bytes."""
+    rig = RoutedRig(**ANTHROPIC)
+    rig.ask()
+    assert rig.one.last.url == b"http://one/v1/messages"
+    rig.one.last.give(200, MESSAGE)
+    status, fields, body = rig.answer()
+    assert status == 200
+    assert fields[b"content-length"] == b"%d" % len(body)
+    assert json.loads(body)["choices"][0]["message"]["content"] == "hi"
+    record = rig.record()
+    assert record.generation is not None and record.generation.usage is not None
+    assert record.generation.usage.input_tokens == 3
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[]", gzip.compress(b"[]")])
+def test_a_translated_answer_that_cannot_be_read_is_followed_by_another(body: bytes) -> None:
+    """The client has had nothing of it."""
+    rig = RoutedRig(**ANTHROPIC)
+    rig.ask()
+    rig.one.last.give(200, body)
+    rig.two.last.give(200, b"{}")
+    assert rig.answer()[2] == b"{}"
+    assert rig.results() == [("one", "stream_error"), ("two", "ok")]
+
+
+def test_a_translated_error_in_a_success_is_in_the_clients_dialect() -> None:
+    """And has the status that it should have had."""
+    rig = RoutedRig(retry=ONCE, **ANTHROPIC)
+    rig.ask()
+    rig.one.last.give(200, b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}')
+    status, _, body = rig.answer()
+    assert status == 529
+    assert json.loads(body)["error"]["message"] == "m"
+    rig.record()
+
+
+def test_a_target_that_cannot_be_asked_is_passed_over() -> None:
+    """What has no form in its dialect another one takes."""
+    rig = RoutedRig(**ANTHROPIC)
+    rig.ask(CHAT[:-1] + b',"n":3}')
+    assert not rig.one.asks
+    rig.two.last.give(200, b"{}")
+    assert rig.answer()[0] == 200
+    assert rig.results() == [("two", "ok")]
+
+
+def test_what_no_other_target_can_be_asked_leaves_the_first_ones_error() -> None:
+    """Its client did nothing wrong: the failure is what it is told of, once."""
+    rig = RoutedRig(two={"dialect": "anthropic"})
+    rig.ask(CHAT[:-1] + b',"n":3}')
+    rig.one.last.give(500, ERROR)
+    status, _, body = rig.answer()
+    assert (status, body) == (500, ERROR)
+    assert rig.results() == [("one", "http_5xx")]
+
+
+def test_what_no_target_can_be_asked_is_refused() -> None:
+    """400, and which member it is for."""
+    rig = RoutedRig("one", **ANTHROPIC)
+    rig.ask(CHAT[:-1] + b',"n":3}')
+    status, _, body = rig.answer()
+    assert (status, json.loads(body)["error"]["param"]) == (400, "n")
+    assert rig.record().outcome == "client_error"
+
+
+def test_tokens_are_counted_here_where_the_provider_cannot() -> None:
+    """Nothing is sent for it."""
+    rig = RoutedRig()
+    rig.ask(
+        b'{"model":"fast","messages":[{"role":"user","content":"hi"}]}', path=b"/v1/messages/count_tokens"
+    )
+    status, fields, body = rig.answer()
+    assert (status, list(json.loads(body))) == (200, ["input_tokens"])
+    assert fields[b"x-openai-proxy-attempts"] == b"0"
+    record = rig.record()
+    assert (record.outcome, record.attempts) == ("ok", ())
