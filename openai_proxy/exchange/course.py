@@ -45,6 +45,7 @@ class Course:
         self._gateway = gateway
         self._place = -1
         self._attempts_here = 0
+        self._unfit: list[Candidate] = []
         self._passed_over: tuple[str, str] | None = None
         """The first target that no attempt was made at, and why."""
 
@@ -118,11 +119,18 @@ class Course:
         """Its target cannot be asked this: no attempt was made there."""
         leg.end(AttemptResult.ABORTED, now)
         self.attempts -= 1
+        self._unfit.append(leg.candidate)
+
+    @property
+    def is_unfit(self) -> bool:
+        """Whether no target can be asked this, however it is."""
+        return len(self._unfit) == len(self.plan.candidates)
 
     def closed(self, now: float) -> ErrorAnswer:
         """What is said where no candidate lets an attempt in, and when the first of them will."""
         waits = []
-        for breaker in map(self._gateway.breaker_of, self.plan.candidates):
+        fit = [one for one in self.plan.candidates if one not in self._unfit]
+        for breaker in map(self._gateway.breaker_of, fit or self.plan.candidates):
             rest = breaker.rest_seconds(now)
             waits.append((rest, RESTING) if rest > 0 else (breaker.closed_seconds(now), CIRCUIT_OPEN))
         seconds, why = min(waits)

@@ -14,7 +14,7 @@ class Patience:
     __slots__ = ("_began", "_first_token_seconds", "_head_seconds", "_timeouts")
 
     def __init__(self, timeouts: RouteTimeouts, is_stream: bool, began: float) -> None:
-        """:param began: when the exchange did: all its attempts share ``total_seconds``."""
+        """:param began: when the first attempt could be sent: all of them share ``total_seconds``."""
         self._timeouts = timeouts
         self._began = began
         head_seconds = timeouts.head_seconds
@@ -28,7 +28,7 @@ class Patience:
         return self._first_token_seconds < math.inf
 
     def elapsed_seconds(self, now: float) -> float:
-        """Of the exchange."""
+        """Of all attempts."""
         return now - self._began
 
     def for_head(self, now: float) -> float | None:

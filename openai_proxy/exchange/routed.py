@@ -91,14 +91,16 @@ class RoutedExchange(ToldExchange):
             self._refuse(refusing(404, error.message, error.code, error.param))
             return
         self._course = Course(self._gateway, plan)
-        self._patience = Patience(plan.timeouts, question.asked.is_stream, self.request.began)
+        # From when its client has said all: a slow upload is no slow answer.
+        self._patience = Patience(plan.timeouts, question.asked.is_stream, self.ready_at)
         attempt = self._next(MoveKind.FALLBACK)
         if attempt is not None:
             self._go(attempt)
             if question.asked.is_stream:
                 self._await_token(attempt, now)
         else:
-            self._refuse(self._refusal or self._course.closed(now))
+            told = self._refusal if self._course.is_unfit else None
+            self._refuse(told or self._course.closed(now))
 
     def _next(self, kind: MoveKind, reason: str = "", from_provider: str = "") -> RoutedAttempt | None:
         """At the next target that lets it in, and that can be asked this; None: there is none."""

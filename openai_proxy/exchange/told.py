@@ -54,7 +54,10 @@ class ToldExchange(Exchange):
     def _own_fields(self) -> list[Field]:
         attempt, leg = self.attempt, self._leg
         attempts = len(self.earlier) + (attempt is not None and attempt.sent_at is not None)
-        provider, model = ("", "") if leg is None else (self.provider.name, self.sent_model)
+        provider = "" if leg is None else self.provider.name
+        if attempt is not None:
+            leg = attempt.leg
+        model = "" if leg is None else leg.candidate.model
         return telling_fields(attempts, provider, model, self._ends_retries)
 
     def _refuse(self, told: ErrorAnswer) -> None:

@@ -211,6 +211,7 @@ def test_a_body_over_the_holding_limit_goes_to_the_default_provider() -> None:
     [ask] = rig.one.asks
     assert (ask.url, ask.sent) == (b"http://one/v1/chat/completions", CHAT)
     ask.give(200, b"{}")
+    assert b"x-openai-proxy-model" not in rig.answer()[1]
     assert rig.record().model == "other"
 
 

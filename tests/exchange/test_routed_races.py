@@ -286,3 +286,15 @@ def test_a_key_that_fails_beside_a_slow_first_changes_nothing() -> None:
     keys.waiter.errback(TokenUnavailable("x"))
     rig.one.last.stream(TOKEN, DONE)
     assert rig.results() == [("one", "ok")]
+
+
+def test_a_slow_upload_is_no_slow_answer() -> None:
+    """The deadline of all attempts begins when the client has said all."""
+    rig = RoutedRig(models={"fast": timed(total_seconds=3)})
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(CHAT)
+    rig.client.send(head + CHAT[:9])
+    rig.clock.advance(5)
+    rig.client.send(CHAT[9:])
+    rig.clock.advance(2)
+    rig.one.last.give(200, b"{}")
+    assert rig.record().outcome == "ok"

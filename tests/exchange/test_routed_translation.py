@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from openai_proxy.policy.routing import Candidate
 from tests.support.routed import CHAT, ERROR, ONCE, RoutedRig
 
 MESSAGE = (
@@ -94,3 +95,13 @@ def test_tokens_are_counted_here_where_the_provider_cannot() -> None:
     assert fields[b"x-openai-proxy-attempts"] == b"0"
     record = rig.record()
     assert (record.outcome, record.attempts) == ("ok", ())
+
+
+def test_an_open_circuit_is_told_though_another_target_cannot_be_asked() -> None:
+    """It will close: the client may try again, which it would not after a 400."""
+    rig = RoutedRig(**ANTHROPIC)
+    rig.gateway.breaker_of(Candidate("two", "two-model", "two-model")).rest(9, rig.clock.seconds())
+    rig.ask(CHAT[:-1] + b',"n":3}')
+    status, fields, _ = rig.answer()
+    assert (status, fields[b"retry-after"]) == (429, b"9")
+    rig.record()
