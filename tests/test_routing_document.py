@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from openai_proxy.config.file import File
-from openai_proxy.exchange.routed import _OURS, _STOP
+from openai_proxy.exchange.telling import OURS, SHOULD_RETRY
 from openai_proxy.observe.families import Family
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.policy import retry_budget, stickiness
@@ -59,7 +59,7 @@ def test_every_setting_that_is_named_is_one() -> None:
 def test_every_field_of_ours_is_named() -> None:
     """What an answer of the one door has besides its provider's."""
     table = rows(TEXT.partition("## What the client sees")[2].partition("An error is")[0])
-    assert {quoted(row[0])[0].encode() for row in table} == _OURS | {_STOP[0]}
+    assert {quoted(row[0])[0].encode() for row in table} == OURS | {SHOULD_RETRY}
 
 
 def test_every_error_has_its_status() -> None:

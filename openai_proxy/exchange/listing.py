@@ -9,7 +9,7 @@ from openai_proxy.exchange.model_fetch import ListRefused
 from openai_proxy.exchange.model_list import merged, part_of_routes
 from openai_proxy.exchange.model_lists import Gathered, ModelLists
 from openai_proxy.exchange.question import Question, client_retry, speaks_anthropic
-from openai_proxy.exchange.routed import NOBODY
+from openai_proxy.exchange.told import NOBODY
 from openai_proxy.observe.outcome import Outcome, outcome_of_status
 from openai_proxy.observe.record import AttemptResult
 from openai_proxy.providers.provider import Provider

@@ -49,20 +49,6 @@ class Converter(Protocol):
         """What is to be sent when nothing more comes."""
 
 
-class Unchanged:
-    """A converter for what is only looked at before the client has it."""
-
-    failed = False
-
-    def feed(self, data: bytes) -> bytes:
-        """See :class:`Converter`."""
-        return data
-
-    def end(self, whole: bool) -> bytes:
-        """See :class:`Converter`."""
-        return b""
-
-
 class Conversion:
     """A converter that does not raise."""
 

@@ -11,8 +11,8 @@ JSON: Final = (b"Content-Type", b"application/json")
 _ATTEMPTS: Final = b"x-openai-proxy-attempts"
 _PROVIDER: Final = b"x-openai-proxy-provider"
 _MODEL: Final = b"x-openai-proxy-model"
-_SHOULD_RETRY: Final = b"x-should-retry"
-_OURS: Final = frozenset({_ATTEMPTS, _PROVIDER, _MODEL})
+SHOULD_RETRY: Final = b"x-should-retry"
+OURS: Final = frozenset({_ATTEMPTS, _PROVIDER, _MODEL})
 _OF_BODY: Final = frozenset({b"content-length", b"content-type", b"content-encoding"})
 _LONGEST_MODEL: Final = 256
 
@@ -30,13 +30,13 @@ def telling_fields(attempts: int, provider: str, model: str, ends_retries: bool)
     if model and len(model) <= _LONGEST_MODEL and model.isascii() and model.isprintable():
         fields.append((_MODEL, model.encode("ascii")))
     if ends_retries:
-        fields.append((_SHOULD_RETRY, b"false"))
+        fields.append((SHOULD_RETRY, b"false"))
     return fields
 
 
 def upstream_fields(fields: Sequence[Field], ends_retries: bool) -> list[Field]:
     """Those of an upstream's answer, without what we say in their stead."""
-    ours = _OURS | {_SHOULD_RETRY} if ends_retries else _OURS
+    ours = OURS | {SHOULD_RETRY} if ends_retries else OURS
     return [field for field in fields if field[0].lower() not in ours]
 
 
