@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 from urllib.parse import quote, unquote, unquote_to_bytes
 
@@ -18,6 +19,15 @@ _RETRY_COUNT: Final = b"x-stainless-retry-count"
 _ANTHROPIC_VERSION: Final = b"anthropic-version"
 _LONGEST_PROVIDER: Final = 64
 _MOST_RETRIES: Final = 99
+_JSON_ALONE: Final = frozenset(
+    {"chat_completions", "completions", "embeddings", "messages", "audio_speech", "responses"}
+)
+"""Endpoints that generate from a JSON object and nothing else."""
+_MODEL_OPTIONAL: Final = frozenset({"responses"})
+"""Of these: a prompt that is kept at the provider may name the model."""
+
+Wrong = tuple[str, str, str | None]
+"""What is wrong with a request: a message for its client, a code, and the member that it is about."""
 
 
 class Question:
@@ -69,6 +79,26 @@ class Question:
     def forget(self) -> None:
         """It is answered: a long stream needs no memory for its question."""
         self.body = None
+
+    def wrong(self, endpoint: str) -> Wrong | None:
+        """What is wrong with a body that names no model, at an endpoint that generates.
+
+        Whoever got it could only say the same, and perhaps in another dialect than the client's.
+        """
+        if self.model or self.body is None or endpoint not in _JSON_ALONE:
+            return None
+        try:
+            # Only a wrong request is read twice; NaN is no JSON, and servers take it.
+            content = json.loads(self.body)
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            return "The request's body is no JSON object.", "invalid_json", None
+        if "model" in content and content["model"] != "":
+            return "`model` has to be a string.", "invalid_type", "model"
+        if endpoint in _MODEL_OPTIONAL:
+            return None
+        return "`model` is missing.", "missing_required_parameter", "model"
 
     def target_for(self, model: str) -> bytes:
         """The request target, where it names the model itself: with another name in its place."""

@@ -17,7 +17,7 @@ from openai_proxy.exchange.error_in_answer import status_of
 from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
 from openai_proxy.exchange.patience import Patience
-from openai_proxy.exchange.question import Question, client_retry, speaks_anthropic
+from openai_proxy.exchange.question import Question, Wrong, client_retry, speaks_anthropic
 from openai_proxy.exchange.race import Race
 from openai_proxy.exchange.routed_attempt import RoutedAttempt
 from openai_proxy.exchange.told import ToldExchange
@@ -85,6 +85,11 @@ class RoutedExchange(ToldExchange):
         self.ready_at = self.request.channel.heard_at
         self.asked_model = question.model
         self._gateway.budget.request(now)
+        wrong = self._wrong()
+        if wrong is not None:
+            message, code, param = wrong
+            self._refuse(refusing(400, message, code, param))
+            return
         try:
             plan = self._gateway.plan(question, now)
         except NoRoute as error:
@@ -101,6 +106,16 @@ class RoutedExchange(ToldExchange):
         else:
             told = self._refusal if self._course.is_unfit else None
             self._refuse(told or self._course.closed(now))
+
+    def _wrong(self) -> Wrong | None:
+        """What keeps it from being anybody's."""
+        question = self._question
+        if not self.generates or question.provider or len(self._gateway.targets) == 1:
+            # There is no doubt whose it is: that one may take it, or say what is wrong.
+            return None
+        if self.request.body is None:
+            question.body = b""
+        return question.wrong(self.endpoint)
 
     def _next(self, kind: MoveKind, reason: str = "", from_provider: str = "") -> RoutedAttempt | None:
         """At the next target that lets it in, and that can be asked this; None: there is none."""

@@ -46,7 +46,8 @@ CODES: Final = frozenset(
     {
         *PROXY_CODES, *ROUTING_TYPES,
         "rate_limit_exceeded", "insufficient_quota", "context_length_exceeded", "invalid_api_key",
-        "content_filter", "content_policy_violation", "invalid_value",
+        "content_filter", "content_policy_violation", "invalid_value", "invalid_type", "invalid_json",
+        "invalid_model",
         "missing_required_parameter", "unsupported_parameter", "unsupported_value", "server_error",
     }
 )  # fmt: skip
