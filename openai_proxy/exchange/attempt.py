@@ -140,8 +140,7 @@ class Attempt:
 
     def _failed(self, failure: Failure) -> None:
         self._waits_for = None
-        if isinstance(failure.value, UpstreamError):
-            self.failed_again = failure.value.repeated
+        self.failed_again = getattr(failure.value, "repeated", False)
         if not self._is_dropped:
             self.owner.failed(self, failure)
 

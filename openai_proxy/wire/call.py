@@ -27,6 +27,12 @@ _ENDED = Failure(CancelledError("it has ended"))
 _REUSED = Timings(reused=True)
 
 
+class CancelledAgain(CancelledError):
+    """It was cancelled after it had been sent a second time."""
+
+    repeated = True
+
+
 def stopped() -> Failure:
     """Why the reader of a body that was aborted gets no more.
 
@@ -188,10 +194,12 @@ class Call:
         if self._pool.leave_queue(self):
             self.end(Failure(PoolExhausted("no connection became free in time")))
 
-    def _cancelled(self, _: Deferred[IResponse]) -> None:
+    def _cancelled(self, deferred: Deferred[IResponse]) -> None:
         if self.connection is not None:
             self.connection.stop()
         elif self.dial is not None:
             self.dial.cancel()
         else:
             self._pool.leave_queue(self)
+        if self.repeated and not deferred.called:
+            deferred.errback(CancelledAgain())
