@@ -146,6 +146,10 @@ class World:
     async def numbers(self) -> Numbers:
         """What ``/metrics`` says when nothing is in flight."""
         await self.settled()
+        return await self.numbers_now()
+
+    async def numbers_now(self) -> Numbers:
+        """What it says whatever is in flight."""
         answer = await self.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"GET")
         assert answer.status == 200
         return Numbers(answer.body.decode())

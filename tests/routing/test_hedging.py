@@ -156,6 +156,31 @@ async def test_both_fail(world: MakeWorld, upstreams: Upstreams) -> None:
     assert numbers.fallbacks == {("b", "c", "http_5xx"): 1}
 
 
+async def test_a_first_one_that_fails_soon(world: MakeWorld, upstreams: Upstreams) -> None:
+    """What follows in its stead is not hedged: the first one is slow no more, and nobody is beside it."""
+    proxy = await warmed(world, upstreams, "a", "b", "c")
+    upstreams["a"].play = upstreams["b"].play = plays.waits()
+    sent = await proxy.begin(STREAM)
+    await proxy.until(lambda: upstreams["a"].attempts == 1)
+    await proxy.turns(20)
+    proxy.pass_time(0.5)
+    failed = upstreams["a"].asked[0]
+    await error(500)(upstreams["a"], failed.connection, failed)
+    await proxy.until(lambda: upstreams["b"].attempts == 1)
+    assert not proxy.waits
+    proxy.pass_time(10)
+    await proxy.turns(20)
+    asked = upstreams["b"].asked[0]
+    asked.connection.write(plays.made_by("b", asked))
+    answered = await proxy.end(sent)
+    assert answered.values(b"x-openai-proxy-provider") == [b"b"]
+    assert answered.values(b"x-openai-proxy-attempts") == [b"2"]
+    assert upstreams["c"].attempts == 0
+    numbers = await proxy.numbers()
+    assert numbers.hedges == {}
+    assert numbers.attempts == {("a", "ok"): 1, ("a", "http_5xx"): 1, ("b", "ok"): 1}
+
+
 async def test_no_more_than_a_share(world: MakeWorld, upstreams: Upstreams) -> None:
     """Of the requests, however many of them are slow."""
     proxy = await warmed(world, upstreams, "a", "b", hedge={**HEDGE, "max_ratio": 0.1})

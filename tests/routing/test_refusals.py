@@ -159,7 +159,7 @@ async def test_no_model(world: MakeWorld, upstreams: Upstreams, path: str, body:
 
 
 async def test_endpoints_that_need_no_model(world: MakeWorld, upstreams: Upstreams) -> None:
-    """Their requests are the default provider's; only what is no JSON at all is refused, where that is due."""
+    """Their requests are the default provider's; what is no JSON at all is refused all the same."""
     proxy = world(["a", "b"])
     for path in ("/v1/responses", "/v1/images/generations", "/v1/moderations", "/v1/chat/completions/id"):
         assert (await proxy.ask(post(path, {"input": "hi"}))).status == 200
