@@ -283,11 +283,11 @@ def embedding(*fields: str) -> bytes:
     return post("/v1/embeddings", {"model": ROUTE, "input": "hi"}, *fields)
 
 
-def transcription(*fields: str, model: str = ROUTE) -> bytes:
+def transcription(*fields: str, model: str = ROUTE, size: int = 256) -> bytes:
     """A form with a file and a model."""
     parts = [
         b'Content-Disposition: form-data; name="model"\r\n\r\n' + model.encode(),
-        b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + bytes(range(256)),
+        b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + bytes(size),
     ]
     body = b"".join(b"--bound\r\n%b\r\n" % part for part in parts) + b"--bound--\r\n"
     lines = ["POST /v1/audio/transcriptions HTTP/1.1", "Host: x"]

@@ -270,6 +270,17 @@ async def test_a_stream_that_ends_without_its_last_event(world: MakeWorld, upstr
     assert numbers.open_circuits == {("a", "open"): 1}
 
 
+async def test_long_json_that_is_cut(world: MakeWorld, upstreams: Upstreams) -> None:
+    """Of more than a mebibyte the beginning is the client's before the end is known: it is cut there."""
+    proxy = world(["a", "b"])
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3000000\r\n\r\n"
+    upstreams["a"].play = plays.writes(head + b'{"data": "' + b"x" * 2_000_000, then="close")
+    answered = await proxy.ask(embedding())
+    assert (answered.status, answered.whole, upstreams["b"].attempts) == (200, False, 0)
+    numbers = await proxy.numbers()
+    assert numbers.requests == {("a", "200", "upstream_stream_error"): 1}
+
+
 async def test_an_error_in_the_midst_of_a_stream(world: MakeWorld, upstreams: Upstreams) -> None:
     """Behind the first token it is the client's: given on as it came, and counted."""
     proxy = world(["a", "b"], {"timeouts": ROUTE_PATIENCE})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.routing.conftest import MakeWorld, Upstreams
-from tests.routing.plays import error
+from tests.routing.plays import Asked, Upstream, error
 from tests.routing.support import chat, get, post, transcription
+from tests.support.upstream import UpstreamConnection
 
 TARGETS = {"targets": [{"provider": "a", "model": "model-of-a"}, {"provider": "b", "model": "b's/model"}]}
 
@@ -65,6 +66,44 @@ async def test_a_model_in_a_path(world: MakeWorld, upstreams: Upstreams) -> None
         assert (await proxy.ask(get(f"/v1/models/{name}"), b"GET")).status == 200
         provider = "b" if name.startswith("b") else "a"
         assert upstreams[provider].asked[-1].target == target
+
+
+async def test_a_realtime_session(world: MakeWorld, upstreams: Upstreams) -> None:
+    """A target that is down is no end of it: the next one has the session, by its own name for the model."""
+    proxy = world(["a", "b"], TARGETS)
+    upstreams["a"].hangs_up = True
+
+    async def switches(upstream: Upstream, connection: UpstreamConnection, asked: Asked) -> None:
+        connection.write(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+        await connection.take(3)
+        connection.write(b"bye")
+        connection.close()
+
+    upstreams["b"].play = switches
+    client = await proxy.client()
+    client.write(
+        get("/v1/realtime?model=fast&x=1", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: k")
+    )
+    await client.until(lambda: b"hello" in client.received)
+    client.write(b"you")
+    await client.end()
+    assert client.received.startswith(b"HTTP/1.1 101 ")
+    assert client.received.endswith(b"hellobye")
+    assert upstreams["b"].asked[0].target == "/v1/realtime?model=b%27s%2Fmodel&x=1"
+    numbers = await proxy.numbers()
+    assert numbers.requests == {("b", "101", "ok"): 1}
+    assert numbers.fallbacks == {("a", "b", "protocol_error"): 1}
+
+
+async def test_a_form_too_long_to_be_held(world: MakeWorld, upstreams: Upstreams) -> None:
+    """It goes where its model says if the name need not be changed; with a wrong name nobody gets it."""
+    proxy = world(["a", "b"], TARGETS, limits={"held_body_bytes": 1000})
+    long = transcription(size=1_000_000)
+    answered = await proxy.ask(long)
+    assert (answered.status, upstreams["a"].attempts, upstreams["b"].attempts) == (400, 0, 0)
+    assert b"too long" in answered.body
+    assert (await proxy.ask(transcription(size=1_000_000, model="whisper-1"))).status == 200
+    assert upstreams["a"].attempts == 1
 
 
 async def test_a_body_too_long_to_be_held_goes_as_it_is(world: MakeWorld, upstreams: Upstreams) -> None:
