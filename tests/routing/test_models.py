@@ -82,7 +82,9 @@ async def test_a_realtime_session(world: MakeWorld, upstreams: Upstreams) -> Non
     upstreams["b"].play = switches
     client = await proxy.client()
     client.write(
-        get("/v1/realtime?model=fast&x=1", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: k")
+        get(
+            "/v1/realtime?model=fast&x=1", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: k"
+        )
     )
     await client.until(lambda: b"hello" in client.received)
     client.write(b"you")
