@@ -58,6 +58,7 @@ class Wiring:
             file.hedge,
             Random(),
             metrics.circuit_changed,
+            settings.timeouts,
         )
         # Where there is one provider and no route its own list is the answer, byte for byte.
         has_many = len(self.targets) > 1 or bool(file.models)

@@ -18,6 +18,7 @@ from openai_proxy.wire.response import Timings
 
 if TYPE_CHECKING:
     from openai_proxy.config.secret import Secret
+    from openai_proxy.config.settings import Timeouts
     from openai_proxy.exchange.reading import Reading
     from openai_proxy.exchange.target import Target
 
@@ -75,6 +76,8 @@ class Attempt:
     reading: Reading | None = None
     usage_missing: UsageMissing | None = None
     """Why there is none in an answer that is not read."""
+    timeouts: Timeouts | None = None
+    """Its route's, if that has some of its own."""
     is_asked_for_usage = False
     """Whether we asked it, and not the client."""
     _reader: Reader | None = None
@@ -117,7 +120,9 @@ class Attempt:
         self._key = key
         try:
             url, fields, body = owner.prepared(self, key)
-            response = target.client.request(owner.request.method, url, headers=Fields(raw=fields), data=body)
+            response = target.client.request(
+                owner.request.method, url, headers=Fields(raw=fields), data=body, timeouts=self.timeouts
+            )
         except Exception:
             self._failed(Failure())
             return

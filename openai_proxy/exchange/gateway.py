@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from openai_proxy.config.routing import Breaker as BreakerSettings
-from openai_proxy.config.routing import Hedge, Retry, Route
+from openai_proxy.config.routing import Hedge, Retry, Route, RouteTimeouts
+from openai_proxy.config.settings import Timeouts
 from openai_proxy.exchange.question import Question
 from openai_proxy.exchange.target import Target
 from openai_proxy.policy.breaker import Breaker, State
@@ -18,6 +21,19 @@ from openai_proxy.policy.stickiness import Stickiness
 
 CircuitChanged = Callable[[str, str, str], None]
 """Told the provider, the configured model (empty: any) and the new state."""
+
+
+_TIMEOUTS: Final = Timeouts()
+
+
+def _timeouts_of(route: RouteTimeouts, timeouts: Timeouts) -> Timeouts | None:
+    if route.head_seconds is None and route.idle_seconds is None:
+        return None
+    return replace(
+        timeouts,
+        head_seconds=route.head_seconds or timeouts.head_seconds,
+        idle_seconds=route.idle_seconds or timeouts.idle_seconds,
+    )
 
 
 class Gateway:
@@ -33,10 +49,14 @@ class Gateway:
         hedge: Hedge,
         random: Random,
         circuit_changed: CircuitChanged,
+        timeouts: Timeouts = _TIMEOUTS,
     ) -> None:
-        """:param targets: by their providers' names."""
+        """:param targets: by their providers' names.
+        :param timeouts: the daemon's own.
+        """
         self.targets = targets
         self.routes = routes
+        self._timeouts = {name: _timeouts_of(route.timeouts, timeouts) for name, route in routes.items()}
         self.default = targets[default_provider]
         self.random = random
         only_one = len(targets) == 1
@@ -68,6 +88,10 @@ class Gateway:
         # Of an object that nobody here has made, the first target is as good as any.
         made_by = self.stickiness.provider_of(question.ids, now) or plan.candidates[0].provider
         return plan.stuck_to(made_by, model.removeprefix(made_by + "/"))
+
+    def timeouts_of(self, plan: Plan) -> Timeouts | None:
+        """What its route says of heads and bodies; None: nothing."""
+        return self._timeouts.get(plan.route)
 
     def breaker_of(self, candidate: Candidate) -> Breaker:
         """A target's; there are no more than the configuration has targets."""

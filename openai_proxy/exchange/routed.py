@@ -134,11 +134,13 @@ class RoutedExchange(ToldExchange):
     def _made(self, leg: Leg) -> RoutedAttempt:
         """Raises Untranslatable."""
         try:
-            return RoutedAttempt(self, self._gateway.targets[leg.candidate.provider], leg, self._question)
+            attempt = RoutedAttempt(self, self._gateway.targets[leg.candidate.provider], leg, self._question)
         except BaseException:
             # A trial that is not given back would keep its target's circuit as it is for ever.
             leg.end(AttemptResult.ABORTED, self.seconds())
             raise
+        attempt.timeouts = self._gateway.timeouts_of(self._course.plan)
+        return attempt
 
     def _go(self, attempt: RoutedAttempt) -> None:
         translation = attempt.translation

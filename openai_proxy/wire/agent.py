@@ -84,15 +84,19 @@ class Agent:
         uri: bytes,
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
+        timeouts: Timeouts | None = None,
     ) -> Deferred[IResponse]:
-        """Send one request to an absolute http or https URI."""
+        """Send one request to an absolute http or https URI.
+
+        :param timeouts: of its head and its body, in the stead of the agent's own.
+        """
         try:
             end = _authority_end(uri)
             pool = self._pools.get(uri[:end]) or self._new_pool(uri[:end])
             head, upgrade = self._head(method, uri, end, pool.origin.host_field, headers, bodyProducer)
         except (ValueError, OpenSSLError) as error:
             return fail(error)
-        call = Call(pool, head, method == b"HEAD", bodyProducer, upgrade)
+        call = Call(pool, head, method == b"HEAD", bodyProducer, upgrade, timeouts)
         pool.start(call)
         return call.deferred
 

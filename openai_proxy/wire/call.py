@@ -16,6 +16,7 @@ from openai_proxy.wire.errors import PoolExhausted, UpstreamError
 from openai_proxy.wire.response import Response, Timings
 
 if TYPE_CHECKING:
+    from openai_proxy.config.settings import Timeouts
     from openai_proxy.wire.connection import ClientConnection
     from openai_proxy.wire.dial import Dial
     from openai_proxy.wire.pool import Pool
@@ -69,6 +70,7 @@ class Call:
         "producer",
         "queued_at",
         "repeated",
+        "timeouts",
         "transport",
         "unread",
         "upgrade",
@@ -76,9 +78,17 @@ class Call:
     )
 
     def __init__(
-        self, pool: Pool, head: bytes, headless: bool, producer: IBodyProducer | None, upgrade: bool
+        self,
+        pool: Pool,
+        head: bytes,
+        headless: bool,
+        producer: IBodyProducer | None,
+        upgrade: bool,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self._pool = pool
+        self.timeouts = timeouts or pool.timeouts
+        """Of its head, and between the pieces of its body."""
         self.head = head
         self.headless = headless
         """A HEAD request: its answer has no body."""

@@ -104,7 +104,9 @@ class ClientConnection(AnswerReader):
         self._last = b""
         self._sink = call.keep
         self._flush = None
-        self.deadline = self._seconds() + self._pool.timeouts.head_seconds
+        timeouts = call.timeouts
+        self._idle_seconds = timeouts.idle_seconds
+        self.deadline = self._seconds() + timeouts.head_seconds
         producer = call.producer
         whole = _whole(producer)
         if producer is None or whole is not None:
@@ -276,7 +278,8 @@ class ClientConnection(AnswerReader):
             self._pool.expire(self)
         elif self._state == HEAD and self._upload is not None and self._upload.has_moved():
             # A long upload is not a slow answer.
-            self.deadline = now + self._pool.timeouts.head_seconds
+            assert self._call is not None
+            self.deadline = now + self._call.timeouts.head_seconds
         elif self._state == HEAD:
             self.fail(HeadTimedOut("no answer's head in time"))
         elif self._state == CLOSING:

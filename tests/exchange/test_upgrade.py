@@ -31,7 +31,9 @@ class Upstream:
     def __init__(self) -> None:
         self.reader: Any = None
 
-    def request(self, method: bytes, url: bytes, *, headers: Fields, data: object) -> Deferred[IResponse]:
+    def request(
+        self, method: bytes, url: bytes, *, headers: Fields, data: object, timeouts: None
+    ) -> Deferred[IResponse]:
         assert headers.raw == [(b"Upgrade", b"websocket")]
         return succeed(Response(101, b"S", Fields(raw=[]), self._deliver))
 

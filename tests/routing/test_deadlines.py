@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.routing import plays
 from tests.routing.conftest import MakeWorld, Upstreams
 from tests.routing.plays import ROLE, STREAM_HEAD, delta, error
@@ -166,7 +164,6 @@ async def test_the_daemons_own_patience(world: MakeWorld, upstreams: Upstreams) 
     assert (await proxy.numbers()).fallbacks == {("a", "b", "timeout"): 1}
 
 
-@pytest.mark.xfail(strict=True, reason="a route's head_seconds can only be less than the daemon's")
 async def test_a_route_that_waits_longer_than_the_daemon(world: MakeWorld, upstreams: Upstreams) -> None:
     """Its own patience is what holds."""
     proxy = world(["a", "b"], {"timeouts": {"head_seconds": 120}}, timeouts={"head_seconds": 60})
@@ -182,7 +179,6 @@ async def test_a_route_that_waits_longer_than_the_daemon(world: MakeWorld, upstr
     assert upstreams["b"].attempts == 0
 
 
-@pytest.mark.xfail(strict=True, reason="a route's idle_seconds is read from the file, and by nobody")
 async def test_a_route_whose_answers_may_not_pause(world: MakeWorld, upstreams: Upstreams) -> None:
     """Between two pieces of an answer a route waits as long as it says."""
     proxy = world(["a"], {"timeouts": {"idle_seconds": 5}})

@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from openai_proxy.config.settings import Limits
+from openai_proxy.config.settings import Limits, Timeouts
 from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.model import ModelNames
@@ -100,6 +100,7 @@ class Agent:
         uri: bytes,
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
+        timeouts: Timeouts | None = None,
     ) -> Deferred[IResponse]:
         assert isinstance(headers, Fields)
         self.method, self.uri, self.fields, self.producer = method, uri, headers.raw, bodyProducer

@@ -22,7 +22,7 @@ from openai_proxy.config.provider import Quirks
 from openai_proxy.config.routing import Breaker, Hedge, Retry, Route, RouteTimeouts
 from openai_proxy.config.routing import Target as RouteTarget
 from openai_proxy.config.secret import Secret
-from openai_proxy.config.settings import Limits, Observation
+from openai_proxy.config.settings import Limits, Observation, Timeouts
 from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
 from openai_proxy.exchange.routed import RoutedExchange
@@ -149,6 +149,7 @@ class Upstream:
         uri: bytes,
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
+        timeouts: Timeouts | None = None,
     ) -> Deferred[IResponse]:
         assert isinstance(headers, Fields)
         ask = Ask(method, uri, headers, bodyProducer)
