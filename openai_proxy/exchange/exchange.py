@@ -327,7 +327,9 @@ class Exchange:
             self._tell(HELD_BODIES_FULL)
         else:
             self._log.failure("Exchange {id} failed", failure, id=self.request.request_id)
-            self._tell(PROXY_FAILED)
+            if not self._is_settled:
+                # Its connection may be at the client's next request by now.
+                self._tell(PROXY_FAILED)
         self._settle()
 
     def _tell(self, failure: ErrorAnswer) -> None:

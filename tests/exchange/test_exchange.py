@@ -285,3 +285,20 @@ def test_a_path_names_the_model_of_a_body_that_is_too_long() -> None:
     rig.agent.respond(200, (b"Content-Length", b"0"))
     rig.agent.end(ResponseDone())
     assert rig.record().model == "gpt-4o"
+
+
+def test_a_bug_behind_the_answer_costs_no_connection(
+    nothing_left: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged; the client has its answer, and may have begun its next request."""
+    rig = Rig()
+    monkeypatch.setattr(rig.sink, "exchange_ended", None)
+    rig.post()
+    rig.agent.respond(200, (b"Content-Length", b"2"))
+    rig.agent.reader.dataReceived(b"{}")
+    rig.agent.end(ResponseDone())
+    assert rig.client.answers()[0][2] == b"{}"
+    assert rig.client.is_open()
+    assert len(nothing_left) == 1
+    nothing_left.clear()
+    rig.client.done()
