@@ -23,7 +23,7 @@ class Opened(Protocol):
         """Its first event (or first token, if that is waited for) has come, or it is too long to be held."""
 
     def refused(self) -> None:
-        """It says that it is an error."""
+        """It says that it is an error, or nothing can be made of it for the client."""
 
 
 class Opening:
@@ -82,7 +82,7 @@ class Opening:
         self._raw.append(data)
         self._made.append(reading.piece(data))
         self._size += len(data)
-        if reading.is_stream and reading.error is not None:
+        if reading.broken is not None or (reading.is_stream and reading.error is not None):
             owner.refused()
         elif self._has_begun(data):
             # The head goes out first.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openai_proxy.policy.routing import Candidate
-from tests.support.routed import CHAT, ERROR, ONCE, RoutedRig
+from tests.support.routed import CHAT, ERROR, JSON, ONCE, RoutedRig
 
 MESSAGE = (
     b'{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hi"}],'
@@ -105,3 +105,17 @@ def test_an_open_circuit_is_told_though_another_target_cannot_be_asked() -> None
     status, fields, _ = rig.answer()
     assert (status, fields[b"retry-after"]) == (429, b"9")
     rig.record()
+
+
+def test_an_answer_that_is_too_long_to_be_translated_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would be held in memory, however long it is."""
+    monkeypatch.setattr("openai_proxy.providers.translate.converter.MAX_ANSWER_BYTES", 10)
+    rig = RoutedRig(**ANTHROPIC)
+    rig.ask()
+    rig.one.last.respond(200, JSON)
+    rig.one.last.piece(MESSAGE)
+    assert rig.one.last.was_cancelled
+    rig.two.last.give(200, b"{}")
+    assert rig.results() == [("one", "stream_error"), ("two", "ok")]
