@@ -8,7 +8,7 @@ from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.model_fetch import ListRefused
 from openai_proxy.exchange.model_list import merged, part_of_routes
 from openai_proxy.exchange.model_lists import Gathered, ModelLists
-from openai_proxy.exchange.question import Question, client_retry, speaks_anthropic
+from openai_proxy.exchange.question import Question
 from openai_proxy.exchange.told import NOBODY
 from openai_proxy.observe.outcome import Outcome, outcome_of_status
 from openai_proxy.observe.record import AttemptResult
@@ -56,8 +56,8 @@ class ListingExchange(Exchange):
     def __init__(self, request: Request, lists: ModelLists, context: ExchangeContext, route: str) -> None:
         super().__init__(request, lists.gateway.default, request.uri, context, route)
         self._lists = lists
-        self.client_dialect = "anthropic" if speaks_anthropic(request) else "openai"
-        self.client_retry = client_retry(request)
+        question = Question(request)
+        self.client_dialect, self.client_retry = question.client_dialect, question.client_retry
 
     @property
     def provider(self) -> Provider:

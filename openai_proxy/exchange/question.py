@@ -9,14 +9,16 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.model import OTHER
 from openai_proxy.observe.multipart_model import boundary_in, model_in_form
-from openai_proxy.policy.stickiness import ids_in_path, ids_in_request, names_objects
+from openai_proxy.policy.stickiness import ids_in_request, objects_in
 from openai_proxy.providers.addressing import PROVIDER_FIELD, PROVIDER_PARAMETER
-from openai_proxy.wire.fields import first_of
+from openai_proxy.wire.fields import NameSet, first_of
 from openai_proxy.wire.request import Request
 
 _MODELS: Final = b"/v1/models/"
+_MESSAGES: Final = b"/v1/messages"
 _RETRY_COUNT: Final = b"x-stainless-retry-count"
 _ANTHROPIC_VERSION: Final = b"anthropic-version"
+_NOTED: Final = NameSet(frozenset({PROVIDER_FIELD, _RETRY_COUNT, _ANTHROPIC_VERSION}))
 _LONGEST_PROVIDER: Final = 64
 _MOST_RETRIES: Final = 99
 _JSON_ALONE: Final = frozenset(
@@ -40,17 +42,26 @@ class Question:
         if request.body is not None and request.method == b"POST" and not request.is_readable:
             content_type = first_of(request.fields, b"content-type")
             self.boundary = None if content_type is None else boundary_in(content_type)
-        self._method = request.method
+        # Few requests have any of these: one look at the fields is enough.
+        noted = {name.lower(): value for name, value in reversed(request.fields) if _NOTED[name]}
+        self.client_dialect = (
+            "anthropic" if _ANTHROPIC_VERSION in noted or _is_messages(self.path) else "openai"
+        )
+        """By the path, or by the field that Anthropic's SDKs send."""
+        self.client_retry = _count(noted.get(_RETRY_COUNT))
+        """Which of its own retries the client says that this is; 0 if it says nothing."""
+        ids, self.names_objects = objects_in(request.method, self.path)
+        """Whether the answer may name objects that requests to come go on from."""
         self.asked = Asked()
         self.body: bytes | None = None
         """The whole of it, where that is held."""
-        self.provider = self._provider(request)
+        self.provider = self._provider(noted.get(PROVIDER_FIELD))
         """The one that the client names beside the model; empty if none."""
         self.model = self._model_in_target()
         """The client's own text; empty if it names none."""
         self.is_unread = False
         """Whether the body is too long to be read, but for its beginning."""
-        self.ids = ids_in_path(self.path)
+        self.ids = ids
         """Of objects that the request is about."""
 
     def read(self, body: bytes | None, beginning: bytes) -> None:
@@ -62,7 +73,8 @@ class Question:
         elif body is not None:
             self.asked = asked_in(body)
             self.model = self.asked.model
-            self.ids += ids_in_request(body)
+            if self.names_objects:
+                self.ids += ids_in_request(body)
         else:
             self.model = OTHER
 
@@ -70,11 +82,6 @@ class Question:
     def routed_by(self) -> str:
         """The model that chooses the target: empty where none is known."""
         return "" if self.is_unread and self.boundary is None else self.model
-
-    @property
-    def names_objects(self) -> bool:
-        """Whether the answer may name objects that requests to come go on from."""
-        return names_objects(self._method, self.path)
 
     def forget(self) -> None:
         """It is answered: a long stream needs no memory for its question."""
@@ -116,9 +123,10 @@ class Question:
     def _target(path: bytes, query: bytes) -> bytes:
         return b"%b?%b" % (path, query) if query else path
 
-    def _provider(self, request: Request) -> str:
-        named = first_of(request.fields, PROVIDER_FIELD)
+    def _provider(self, named: bytes | None) -> str:
         if named is None:
+            if not self.query:
+                return ""
             named = _parameter(self.query, PROVIDER_PARAMETER)
         return named.decode("latin-1")[:_LONGEST_PROVIDER]
 
@@ -128,19 +136,11 @@ class Question:
         return _parameter(self.query, b"model").decode("utf-8", "replace") if self.query else ""
 
 
-def speaks_anthropic(request: Request) -> bool:
-    """Whether the client's dialect is Anthropic's: by the path, or by the field that its SDKs send."""
-    path = request.path
-    return (
-        path == b"/v1/messages"
-        or path.startswith(b"/v1/messages/")
-        or (first_of(request.fields, _ANTHROPIC_VERSION) is not None)
-    )
+def _is_messages(path: bytes) -> bool:
+    return path.startswith(_MESSAGES) and path[len(_MESSAGES) : len(_MESSAGES) + 1] in (b"", b"/")
 
 
-def client_retry(request: Request) -> int:
-    """Which of its own retries a client says that this is; 0 if it says nothing."""
-    said = first_of(request.fields, _RETRY_COUNT)
+def _count(said: bytes | None) -> int:
     return min(int(said), _MOST_RETRIES) if said is not None and said.isdigit() and len(said) <= 4 else 0
 
 

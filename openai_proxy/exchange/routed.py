@@ -17,7 +17,7 @@ from openai_proxy.exchange.error_in_answer import status_of
 from openai_proxy.exchange.exchange import ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
 from openai_proxy.exchange.patience import Patience
-from openai_proxy.exchange.question import Question, Wrong, client_retry, speaks_anthropic
+from openai_proxy.exchange.question import Question, Wrong
 from openai_proxy.exchange.race import Race
 from openai_proxy.exchange.routed_attempt import RoutedAttempt
 from openai_proxy.exchange.told import ToldExchange
@@ -65,8 +65,8 @@ class RoutedExchange(ToldExchange):
         super().__init__(request, gateway, context, route)
         self._question = Question(request)
         self._race = Race()
-        self.client_dialect = "anthropic" if speaks_anthropic(request) else "openai"
-        self.client_retry = client_retry(request)
+        self.client_dialect = self._question.client_dialect
+        self.client_retry = self._question.client_retry
 
     # Where to.
 

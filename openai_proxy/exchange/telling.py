@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
-from openai_proxy.wire.fields import Field
+from openai_proxy.wire.fields import Field, NameSet
 
 JSON: Final = (b"Content-Type", b"application/json")
 _ATTEMPTS: Final = b"x-openai-proxy-attempts"
@@ -13,11 +14,14 @@ _PROVIDER: Final = b"x-openai-proxy-provider"
 _MODEL: Final = b"x-openai-proxy-model"
 SHOULD_RETRY: Final = b"x-should-retry"
 OURS: Final = frozenset({_ATTEMPTS, _PROVIDER, _MODEL})
+_OURS: Final = NameSet(OURS)
+_OURS_AT_END: Final = NameSet(OURS | {SHOULD_RETRY})
 _OF_BODY: Final = frozenset({b"content-length", b"content-type", b"content-encoding"})
-_LONGEST_MODEL: Final = 256
+LONGEST_MODEL: Final = 256
 
 
-def telling_fields(attempts: int, provider: str, model: str, ends_retries: bool) -> list[Field]:
+@lru_cache(maxsize=1024)
+def telling_fields(attempts: int, provider: str, model: str, ends_retries: bool) -> tuple[Field, ...]:
     """Who answered, under which name of the model, and after how many attempts.
 
     :param provider: empty if the request was sent to nobody.
@@ -27,17 +31,17 @@ def telling_fields(attempts: int, provider: str, model: str, ends_retries: bool)
     if provider:
         fields.append((_PROVIDER, provider.encode("ascii")))
     # A client's own text, which is not to become a field of its own.
-    if model and len(model) <= _LONGEST_MODEL and model.isascii() and model.isprintable():
+    if model and len(model) <= LONGEST_MODEL and model.isascii() and model.isprintable():
         fields.append((_MODEL, model.encode("ascii")))
     if ends_retries:
         fields.append((SHOULD_RETRY, b"false"))
-    return fields
+    return tuple(fields)
 
 
 def upstream_fields(fields: Sequence[Field], ends_retries: bool) -> list[Field]:
     """Those of an upstream's answer, without what we say in their stead."""
-    ours = OURS | {SHOULD_RETRY} if ends_retries else OURS
-    return [field for field in fields if field[0].lower() not in ours]
+    ours = _OURS_AT_END if ends_retries else _OURS
+    return [field for field in fields if not ours[field[0]]]
 
 
 def without_body(fields: Sequence[Field]) -> list[Field]:

@@ -9,7 +9,7 @@ from openai_proxy.exchange.course import Leg
 from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
 from openai_proxy.exchange.routed_attempt import RoutedAttempt
-from openai_proxy.exchange.telling import JSON, telling_fields, upstream_fields, without_body
+from openai_proxy.exchange.telling import JSON, LONGEST_MODEL, telling_fields, upstream_fields, without_body
 from openai_proxy.observe.model import NONE
 from openai_proxy.observe.outcome import outcome_of_status
 from openai_proxy.providers.provider import Provider
@@ -58,7 +58,10 @@ class ToldExchange(Exchange):
         if attempt is not None:
             leg = attempt.leg
         model = "" if leg is None else leg.candidate.model
-        return telling_fields(attempts, provider, model, self._ends_retries)
+        if len(model) > LONGEST_MODEL:
+            # Nothing so long is kept, nor told.
+            model = ""
+        return list(telling_fields(attempts, provider, model, self._ends_retries))
 
     def _refuse(self, told: ErrorAnswer) -> None:
         """Nothing is sent for it, or no more: the client has an error of ours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -78,6 +79,19 @@ def names_objects(method: bytes, path: bytes) -> bool:
     """
     segments = path.partition(b"?")[0].decode("latin-1").split("/")
     return method in (b"POST", b"GET") and not COLLECTIONS.isdisjoint(segments)
+
+
+def objects_in(method: bytes, path: bytes) -> tuple[tuple[str, ...], bool]:
+    """Both at once; what is found in a short path is remembered, as few are ever asked for often."""
+    return _short_path(method, path) if len(path) <= _SHORT_BYTES else _objects_in(method, path)
+
+
+def _objects_in(method: bytes, path: bytes) -> tuple[tuple[str, ...], bool]:
+    return ids_in_path(path), names_objects(method, path)
+
+
+_SHORT_BYTES: Final = 128
+_short_path = lru_cache(maxsize=1024)(_objects_in)
 
 
 class _Answer(Struct):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_proxy.exchange.question import Question, client_retry, speaks_anthropic
+from openai_proxy.exchange.question import Question
 
 FORM_TYPE = (b"Content-Type", b"multipart/form-data; boundary=b")
 FORM = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nfast\r\n--b--\r\n'
@@ -140,7 +140,7 @@ def test_the_target_of_a_body_that_names_the_model_stays() -> None:
 )
 def test_the_clients_dialect(uri: bytes, fields: list[tuple[bytes, bytes]], answer: bool) -> None:
     """By the path, or by the field that Anthropic's SDKs send."""
-    assert speaks_anthropic(request(uri, *fields)) is answer
+    assert (Question(request(uri, *fields)).client_dialect == "anthropic") is answer
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_clients_dialect(uri: bytes, fields: list[tuple[bytes, bytes]], answ
 )
 def test_a_clients_own_retries(said: bytes, count: int) -> None:
     """A small number, or none."""
-    assert client_retry(request(b"/v1/models", (b"x-stainless-retry-count", said))) == count
+    assert Question(request(b"/v1/models", (b"x-stainless-retry-count", said))).client_retry == count
 
 
 @given(st.binary(max_size=40), st.binary(max_size=60), st.text(max_size=10))

@@ -269,9 +269,8 @@ def test_a_bug_in_a_timer_is_told(nothing_left: list[object], monkeypatch: pytes
 def test_a_bug_at_an_answers_end_is_told(nothing_left: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
     """As is one at its beginning; the upstream is let go."""
     rig = RoutedRig("one", breaker=Breaker(min_attempts=1), retry=ONCE)
-    rig.ask()
+    rig.ask(path=b"/v1/responses")
     monkeypatch.setattr(rig.gateway.stickiness, "remember", None)
-    monkeypatch.setattr("openai_proxy.exchange.routed.Question.names_objects", True)
     rig.one.last.give(200, b"{}")
     assert rig.answer()[0] == 500
     rig.record()

@@ -11,13 +11,13 @@ from openai_proxy.exchange.telling import telling_fields, upstream_fields, witho
 
 def test_who_answered_is_told() -> None:
     """And that the client need not try again, where we have."""
-    assert telling_fields(2, "one", "gpt", True) == [
+    assert telling_fields(2, "one", "gpt", True) == (
         (b"x-openai-proxy-attempts", b"2"),
         (b"x-openai-proxy-provider", b"one"),
         (b"x-openai-proxy-model", b"gpt"),
         (b"x-should-retry", b"false"),
-    ]
-    assert telling_fields(0, "", "", False) == [(b"x-openai-proxy-attempts", b"0")]
+    )
+    assert telling_fields(0, "", "", False) == ((b"x-openai-proxy-attempts", b"0"),)
 
 
 @pytest.mark.parametrize("model", ["a\r\nSet-Cookie: b", "\u00e9", "a\x00", "x" * 257, "\x7f"])
