@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from openai_proxy.exchange.reading import Converting, Reading
@@ -14,6 +15,10 @@ MOST_BYTES: Final = 64 * 1024
 """Of a stream: behind so much it has begun, whatever it says."""
 MOST_JSON_BYTES: Final = 1024 * 1024
 """Of JSON, which no client can use before it is whole."""
+MOST_SECONDS: Final = 10.0
+"""Of a stream that says nothing but that it is alive: who waits for bytes on its way (a proxy's idle limit)
+is to have them.
+"""
 
 
 class Opened(Protocol):
@@ -33,13 +38,22 @@ class Opening:
     """
 
     def __init__(
-        self, reading: Reading | Converting, waits_for_token: bool, is_gathered: bool, owner: Opened
+        self,
+        reading: Reading | Converting,
+        waits_for_token: bool,
+        is_gathered: bool,
+        owner: Opened,
+        seconds: Callable[[], float],
     ) -> None:
-        """:param is_gathered: whether the client gets nothing of JSON before all of it is there."""
+        """:param is_gathered: whether the client gets nothing of JSON before all of it is there.
+        :param seconds: the time.
+        """
         self._reading = reading
         self._is_whole_only = is_gathered and not reading.is_stream
         self._waits_for_token = waits_for_token
         self._owner: Opened | None = owner
+        self._seconds = seconds
+        self._began = seconds()
         self._raw: list[bytes] = []
         self._made: list[bytes] = []
         self._size = 0
@@ -96,7 +110,9 @@ class Opening:
             return self._size > MOST_JSON_BYTES and not self._is_whole_only
         if reading.has_tokens or reading.has_ended or self._size > MOST_BYTES:
             return True
-        return not self._waits_for_token and self._has_event(data)
+        if self._waits_for_token:
+            return False
+        return self._has_event(data) or self._seconds() - self._began >= MOST_SECONDS
 
     def _has_event(self, data: bytes) -> bool:
         """Whether an event with data has come whole; comments alone are none."""

@@ -184,7 +184,9 @@ class RoutedAttempt(Attempt):
         assert reader is not None
         # What is not read has no tokens that could be seen.
         waits_for_token = waits_for_token and self.reading is not None
-        self.opening = Opening(reader, waits_for_token, self.translation is not None, self)
+        self.opening = Opening(
+            reader, waits_for_token, self.translation is not None, self, self.owner.seconds
+        )
         self.download(response, self.opening, None)
 
     def end(self, whole: bool) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_proxy.exchange.opening import MOST_BYTES, MOST_JSON_BYTES, Opening
+from openai_proxy.exchange.opening import MOST_BYTES, MOST_JSON_BYTES, MOST_SECONDS, Opening
 from openai_proxy.exchange.reading import Converting, Reading, Unchanged
 from openai_proxy.observe.choice import observer_for
 from openai_proxy.wire.body import HeldBodies
@@ -39,7 +39,8 @@ def opening(
     assert observer is not None
     reading = Reading(observer, None, True, lambda: 0.0, HeldBodies(1 << 24))
     told = Told()
-    return Opening(reading, waits_for_token, is_gathered, told), told
+    seconds = more.get("seconds", lambda: 0.0)
+    return Opening(reading, waits_for_token, is_gathered, told, seconds), told
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,17 @@ def test_what_is_no_event_is_held(held: bytes) -> None:
     made, told = opening()
     assert made.piece(held) == b""
     assert not told.told
+
+
+def test_comments_are_given_on_in_the_end() -> None:
+    """A queue may be long: somebody on the way may wait for bytes. Not where another target would be asked."""
+    now = iter([0.0, MOST_SECONDS - 1, MOST_SECONDS])
+    made, told = opening(seconds=lambda: next(now))
+    assert made.piece(b": ping\n\n") == b""
+    assert made.piece(b": pong\n\n") == b": ping\n\n: pong\n\n"
+    assert told.told == ["opened"]
+    made, told = opening(waits_for_token=True, seconds=lambda: 2 * MOST_SECONDS)
+    assert made.piece(b": ping\n\n") == b""
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
@@ -123,7 +135,7 @@ def test_the_beginning_is_the_first_event_or_all_json() -> None:
 def test_what_is_no_gzip_says_nothing() -> None:
     """Though it begins so."""
     told = Told()
-    made = Opening(Converting(Unchanged(), False), False, False, told)
+    made = Opening(Converting(Unchanged(), False), False, False, told, lambda: 0.0)
     made.piece(b"\x1f\x8b no gzip")
     assert made.ending() == b""
 
