@@ -54,7 +54,7 @@ def test_what_is_no_event_is_held(held: bytes) -> None:
 
 
 def test_comments_are_given_on_in_the_end() -> None:
-    """A queue may be long: somebody on the way may wait for bytes. Not where another target would be asked."""
+    """A queue may be long, and somebody may wait for bytes; not where another target would be asked."""
     now = iter([0.0, MOST_SECONDS - 1, MOST_SECONDS])
     made, told = opening(seconds=lambda: next(now))
     assert made.piece(b": ping\n\n") == b""
