@@ -29,7 +29,6 @@ PROXY_CODES: Final = (
 ROUTING_TYPES: Final = {
     "circuit_open": "server_error",
     "upstream_rate_limited": "rate_limit_error",
-    "upstream_error_in_answer": "server_error",
     "untranslatable_request": "invalid_request_error",
     "model_not_found": "invalid_request_error",
     "provider_not_found": "invalid_request_error",
