@@ -107,6 +107,8 @@ class Exchange:
     tunnel: Tunnel | None = None
     is_stream = False
     """Whether the sink was told of one."""
+    _boundary: bytes | None = None
+    """Of a form whose model is not known yet."""
     _is_asked_for_usage = False
     _waits_for: Cancellable | None = None
     _is_settled = False
@@ -199,17 +201,25 @@ class Exchange:
         """All that has to be known of the request is known."""
         self.ready_at = self.request.channel.heard_at
         attempt = Attempt(self, self.target, self.endpoint)
-        attempt.model = self.asked_model = self.asked_model or self._model_elsewhere()
+        attempt.model = self.asked_model = self.asked_model or self.path_model
+        if not attempt.model:
+            self._await_form()
         attempt.is_asked_for_usage = self._is_asked_for_usage
         self._try(attempt)
 
-    def _model_elsewhere(self) -> str:
-        """Where no JSON names it: in the path, or in a form, as far as that has come."""
-        body = self.request.body
-        if self.path_model or body is None or self.request.method != b"POST" or self.request.is_readable:
-            return self.path_model
-        boundary = boundary_in(first_of(self.request.fields, b"content-type") or b"")
-        return "" if boundary is None else model_in_form(body.beginning, boundary)
+    def _await_form(self) -> None:
+        """A form may name its model, in its first bytes; it is not held for that."""
+        request = self.request
+        if request.body is not None and request.method == b"POST" and not request.is_readable:
+            self._boundary = boundary_in(first_of(request.fields, b"content-type") or b"")
+            if self._boundary is not None:
+                request.body.keep_first()
+
+    def _read_form(self, attempt: Attempt) -> None:
+        """What has come of it by now says the model, or nothing does."""
+        boundary, self._boundary = self._boundary, None
+        if boundary is not None and self.request.body is not None:
+            attempt.model = self.asked_model = model_in_form(self.request.body.first, boundary)
 
     def _try(self, attempt: Attempt) -> None:
         self.attempt = self._waits_for = attempt
@@ -240,6 +250,7 @@ class Exchange:
         if attempt.status == 101:
             self._upgraded(attempt, response)
             return
+        self._read_form(attempt)
         read_on(self, attempt)
         self._begin(attempt)
         attempt.download(response, attempt.reading, self.request)
@@ -412,6 +423,7 @@ class Exchange:
             body.discard()
         if attempt is not None and attempt.received_at is None:
             attempt.end(whole=False)
+            self._read_form(attempt)
         self.context.sink.exchange_ended(record_of(self))
         # The two know each other, and a cycle is work for the collector.
         self.attempt = None

@@ -12,6 +12,9 @@ from zope.interface import implementer
 HIGH_WATER_BYTES = 64 * 1024
 """What nobody reads yet: beyond it the client is paused."""
 
+FIRST_BYTES = 4096
+"""What :meth:`RequestBody.keep_first` keeps: the fields of a form stand before its files."""
+
 
 class BodyLost(Exception):
     """The body will not become whole: its client left, or broke its framing."""
@@ -68,6 +71,7 @@ class RequestBody:
     __slots__ = (
         "_consumer",
         "_finished",
+        "_first",
         "_held_by",
         "_hold_limit",
         "_holding",
@@ -103,6 +107,7 @@ class RequestBody:
         self._held_by: HeldBodies | None = None
         self._reserved = 0
         self._replaced_by = 0
+        self._first: bytes | None = None
 
     # What the connection says.
 
@@ -110,6 +115,8 @@ class RequestBody:
         """Some bytes came."""
         size = len(data)
         self.received_bytes += size
+        if self._first is not None:
+            self._first += data[: FIRST_BYTES - len(self._first)]
         if self._consumer is not None:
             self._keep_while_short(data, size)
             self._consumer.write(data)
@@ -221,6 +228,15 @@ class RequestBody:
     def beginning(self) -> bytes:
         """What is here of it now."""
         return self._joined()
+
+    def keep_first(self) -> None:
+        """Keep a copy of the first ``FIRST_BYTES``, whoever reads the body; before it is sent."""
+        self._first = self._joined()[:FIRST_BYTES] if self._pieces else b""
+
+    @property
+    def first(self) -> bytes:
+        """As much of them as has come; nothing if they were not to be kept."""
+        return self._first or b""
 
     def replace(self, body: bytes) -> None:
         """Send ``body`` in the stead of what is held whole."""

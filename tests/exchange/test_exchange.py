@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from twisted.internet.defer import CancelledError
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
@@ -302,3 +303,23 @@ def test_a_bug_behind_the_answer_costs_no_connection(
     assert len(nothing_left) == 1
     nothing_left.clear()
     rig.client.done()
+
+
+@pytest.mark.parametrize("cut", [0, 30, 90, 100])
+def test_the_model_of_a_form_is_read_as_the_form_comes(cut: int) -> None:
+    """It is sent on as it comes; what its first bytes name is known when the answer begins."""
+    form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n--x\r\n' + b"a" * 5000
+    head = (
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: proxy\r\nContent-Length: %d\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    ) % len(form)
+    rig = Rig()
+    rig.client.send(head + form[:cut])
+    sent = StringTransport()
+    rig.agent.producer.startProducing(sent)  # type: ignore[union-attr]
+    rig.client.send(form[cut:])
+    assert sent.value() == form
+    rig.agent.respond(200, (b"Content-Length", b"2"))
+    rig.agent.reader.dataReceived(b"ok")
+    rig.agent.end(ResponseDone())
+    assert rig.record().model == "whisper-1"

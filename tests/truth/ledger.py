@@ -42,11 +42,14 @@ class Tokens:
     output: int | None = None
     reasoning: int = 0
     seconds: float | None = None
+    audio: int = 0
+    """Of the input."""
 
 
 def tokens_of(usage: dict[str, Any]) -> Tokens:
     """Of a usage object in either of OpenAI's forms."""
-    into = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    names = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+    into = next((usage[name] for name in names if usage.get(name)), {})
     out = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
     output = usage.get("completion_tokens", usage.get("output_tokens"))
     if output is None and "prompt_tokens" in usage:
@@ -58,6 +61,7 @@ def tokens_of(usage: dict[str, Any]) -> Tokens:
         output=output,
         reasoning=out.get("reasoning_tokens", 0),
         seconds=usage.get("seconds"),
+        audio=into.get("audio_tokens", 0),
     )
 
 
@@ -76,6 +80,7 @@ def picodollars(model: str, tier: str | None, tokens: Tokens) -> int | None:
             cache_write_tokens=tokens.written or None,
             output_tokens=tokens.output,
             output_reasoning_tokens=tokens.reasoning or None,
+            input_audio_tokens=tokens.audio or None,
             input_audio_seconds=seconds,
             audio_seconds=seconds,
         ),

@@ -161,10 +161,11 @@ def _transcription(dice: Random, model: str) -> Question:
     audio = bytes(dice.randrange(256) for _ in range(50)) * dice.choice((1, 100, 1200))
     head = '--sep\r\nContent-Disposition: form-data; name="file"; filename="a.mp3"\r\n\r\n'
     raw = (form + head).encode() + audio + b"\r\n--sep--\r\n"
-    # A form is not read for its model, so nobody knows what it is to be paid by.
     return Question(
         "audio_transcriptions",
         "/v1/audio/transcriptions",
+        model,
+        model,
         raw=raw,
         content_type="multipart/form-data; boundary=sep",
         streams=model != "whisper-1",

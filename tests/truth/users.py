@@ -344,10 +344,12 @@ class MockUser(User):
         await connection.end()
         is_held = question.object is not None
         self._sent = part
+        # Of a form its model is known once all of that field has come.
+        named = f'name="model"\r\n\r\n{question.model}\r\n--sep\r\n'.encode() in body[:part]
         self._add(
             question,
             Seen(499),
-            model="none",
+            model=question.model if named and not is_held else "none",
             outcome="client_disconnect",
             phase="before_upstream" if is_held else "before_first_byte",
             result=None if is_held else "aborted",
