@@ -96,7 +96,7 @@ class Breaker(Section, frozen=True):
     """When a target is left alone for a while."""
 
     enabled: bool = True
-    """Whether there is one for each target."""
+    """Whether there is one for each target; without one it does not rest either."""
     failure_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.5
     """The share of failures in the window that opens it."""
     window_seconds: Seconds = 30.0

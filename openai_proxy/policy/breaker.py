@@ -133,6 +133,8 @@ class Breaker:
 
         Only where the key is ours: a client's own limit is no other client's.
         """
+        if not self._settings.enabled:
+            return
         until = now + min(seconds, self._settings.rest_max_seconds)
         self._rests_until = max(self._rests_until, until)
 

@@ -150,12 +150,13 @@ def test_a_rest() -> None:
 
 
 def test_no_breaker() -> None:
-    """Where it is off, failures close nothing; a rest is a rest all the same."""
+    """Where it is off, neither failures nor a rate limit close anything."""
     watched = Watched(Settings(enabled=False, min_attempts=1))
     watched.attempts("bbbbbbbb")
     assert watched.breaker.state is State.CLOSED
     watched.breaker.rest(1.0, 0.0)
-    assert watched.breaker.begin(0.0) is None
+    assert watched.breaker.rest_seconds(0.0) == 0.0
+    assert watched.breaker.begin(0.0) is not None
 
 
 def test_every_result_has_a_verdict() -> None:

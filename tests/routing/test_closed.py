@@ -230,12 +230,13 @@ async def test_targets_of_one_provider_have_breakers_of_their_own(
 
 
 async def test_without_breakers(world: MakeWorld, upstreams: Upstreams) -> None:
-    """They can be switched off: then each request asks the first target again."""
+    """They can be switched off: then each request asks the first target again, though it should rest."""
     proxy = world(["a", "b"], breaker={**BREAKER, "enabled": False})
-    upstreams["a"].play = error(500)
-    for _ in range(5):
-        assert (await proxy.ask(chat())).status == 200
-    assert upstreams["a"].attempts == 5
+    for play in (error(500), error(429, "retry-after: 60")):
+        upstreams["a"].play = play
+        for _ in range(5):
+            assert (await proxy.ask(chat())).status == 200
+    assert upstreams["a"].attempts == 10
 
 
 async def test_the_transparent_way_is_nobody_elses(world: MakeWorld, upstreams: Upstreams) -> None:
