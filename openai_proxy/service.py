@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
@@ -72,11 +72,20 @@ class ProxyService(MultiService):
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any, configuration: Configuration | None = None) -> None:
-        """:param configuration: what a file says of providers and routes; None: there is no file."""
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        configuration: Configuration | None = None,
+        listen_places: Sequence[str] = (),
+    ) -> None:
+        """:param configuration: what a file says of providers and routes; None: there is no file.
+        :param listen_places: where each of ``settings.listen`` was said, if not all as ``--port``.
+        """
         super().__init__()
         self.settings = settings
         self._configuration = configuration
+        self._listen_places = listen_places or ["--port"] * len(settings.listen)
         self.reactor = reactor
         self.metrics = Metrics(new_registry())
         self._reactor_watch = ReactorWatch(reactor, self.metrics)
@@ -155,10 +164,10 @@ class ProxyService(MultiService):
     def privilegedStartService(self) -> None:
         """Listen; a port that cannot be had ends the daemon with one line and status 1."""
         super().privilegedStartService()
-        for description in self.settings.listen:
-            self._listen(description)
+        for description, place in zip(self.settings.listen, self._listen_places, strict=True):
+            self._listen(description, place)
 
-    def _listen(self, description: str) -> None:
+    def _listen(self, description: str, place: str) -> None:
         endpoint = endpoints.serverFromString(self.reactor, description)
         failures: list[Failure] = []
         endpoint.listen(self.site).addCallback(self._listening, description).addErrback(failures.append)
@@ -166,7 +175,7 @@ class ProxyService(MultiService):
         # the Deferred, and the daemon would run on without a port.
         for failure in failures:
             reason = reason_of(failure.value)
-            print(f"openai_proxy: --port {description}: {reason}", file=sys.__stderr__, flush=True)
+            print(f"openai_proxy: {place} {description}: {reason}", file=sys.__stderr__, flush=True)
             raise SystemExit(1)
 
     def startService(self) -> None:

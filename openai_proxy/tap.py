@@ -301,9 +301,11 @@ def makeService(options: Options) -> IService:
     from openai_proxy.service import ProxyService
 
     try:
-        for number, description in enumerate(options.settings.listen):
-            check_endpoint(reactor, description, options.listen_place(number))
-        service = ProxyService(options.settings, reactor, options.configuration)
+        listen = options.settings.listen
+        places = [options.listen_place(number) for number in range(len(listen))]
+        for description, place in zip(listen, places, strict=True):
+            check_endpoint(reactor, description, place)
+        service = ProxyService(options.settings, reactor, options.configuration, places)
     except (ValueError, OSError) as error:
         print(f"openai_proxy: {error}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def test_check_says_what_it_understood_and_ends_with_0(tmp_path: Path) -> None:
     assert lines[0] == f"{path}: understood"
     assert "  /openai  https://eu.api.openai.com  /v1 is /v1  openai dialect  key: the client's" in lines
     assert lines[-1].startswith("metric series: ")
+
+
+def test_a_taken_port_of_the_file_is_one_line(tmp_path: Path) -> None:
+    """The daemon ends, and says where the port was said."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        path = written(
+            tmp_path, f"listeners: [{{address: 'tcp:0:interface=127.0.0.1'}}, {{address: '{port}'}}]"
+        )
+        ended = run("-c", path)
+    assert ended.returncode == 1
+    line = f"openai_proxy: {path}: listeners[1].address: {port}: Address already in use"
+    assert ended.stderr.splitlines() == [line]
 
 
 @pytest.mark.parametrize("options", [["--check"], []], ids=["check", "start"])
