@@ -21,7 +21,7 @@ from openai_proxy.exchange.target import Target
 from openai_proxy.observe.metrics import Metrics
 from openai_proxy.policy.breaker import Breaker
 from openai_proxy.providers.addressing import Addressing
-from openai_proxy.providers.configured import provider_of
+from openai_proxy.providers.configured import provider_of, wants_asking
 from openai_proxy.providers.request_rules import RequestRules
 from openai_proxy.providers.token_source import key_source_of
 from openai_proxy.providers.translate.translation import Options
@@ -113,5 +113,5 @@ def _target(
         keys=key_source_of(name, configured, reactor, os.environ) if configured.has_key else None,
         rules=RequestRules(quirks) if has_rules else None,
         fixes=quirks if quirks.fix_tool_index or quirks.fix_finish_reason else None,
-        translation=Options(includes_usage=not quirks.strip_stream_options, quirks=provider.quirks),
+        translation=Options(includes_usage=wants_asking(configured), quirks=provider.quirks),
     )

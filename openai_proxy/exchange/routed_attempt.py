@@ -18,6 +18,7 @@ from openai_proxy.exchange.reading import Converter, Converting, Reading, Unchan
 from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model_member import splice_model
 from openai_proxy.observe.multipart_model import splice_form_model
+from openai_proxy.providers.credentials import query_of_keys
 from openai_proxy.providers.translate.translation import DEFAULT_OPTIONS, Translation, translation_for
 from openai_proxy.providers.translate.untranslatable import Untranslatable
 from openai_proxy.wire.fields import Field, first_of
@@ -90,7 +91,9 @@ class RoutedAttempt(Attempt):
             elif is_read(provider, self.owner.generates, self.endpoint):
                 narrow_encodings(fields, plain=self.is_asked_for_usage or target.fixes is not None)
         else:
-            path = self.translation.path + path[len(question.path) :]
+            # The other dialect's parameters (Anthropic's `beta`) are nothing to its target.
+            keys = query_of_keys(question.query) if question.query else b""
+            path = b"%b?%b" % (self.translation.path, keys) if keys else self.translation.path
         assert target.addressing is not None
         fields, url = target.addressing.unified(fields, path, self.leg.candidate.model, key)
         if self.translation is not None:

@@ -16,10 +16,14 @@ def usage_quirks(quirks: said.Quirks) -> Quirks:
     )
 
 
+def wants_asking(configured: said.Provider) -> bool:
+    """Whether its streams tell their usage only to who asks, and may be asked."""
+    return configured.stream_usage == "on_request" and not configured.quirks.strip_stream_options
+
+
 def provider_of(name: str, configured: said.Provider, observation: Observation) -> Provider:
     """``configured`` is ready for use: see ``config.provider.resolved``."""
     assert configured.base_url is not None
-    asks = configured.stream_usage == "on_request" and not configured.quirks.strip_stream_options
     return Provider(
         name,
         configured.base_url.encode("ascii"),
@@ -27,5 +31,5 @@ def provider_of(name: str, configured: said.Provider, observation: Observation) 
         quirks=usage_quirks(configured.quirks),
         priced_as=configured.priced_as or name,
         observes=observation.answers,
-        includes_usage=observation.include_usage and asks,
+        includes_usage=observation.include_usage and wants_asking(configured),
     )

@@ -80,6 +80,11 @@ def with_key(
     return kept, target
 
 
+def query_of_keys(query: bytes) -> bytes:
+    """What of a query is a client's key, without its question mark."""
+    return b"&".join(one for one in query.split(b"&") if _name_of(one) in _KEY_PARAMETERS)
+
+
 def client_keys(fields: Sequence[Field], target: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The keys that a client sent, each with its place: a field's name, or ``?`` and a parameter's.
 
