@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from openai_proxy.providers.catalogue import read_catalogue
 from openai_proxy.providers.token_source import FetchedKey
 from openai_proxy.targets import Wiring
 from openai_proxy.web.root import ProxySite
+from openai_proxy.wire import errors
 from tests.support.exchanges import KeptRecords, context
 from tests.support.routed import ERROR, Upstream
 from tests.support.wire import Client
@@ -95,6 +97,8 @@ def test_each_provider_is_a_target(rig: Rig) -> None:
     assert local.rules is not None and local.fixes is not None
     assert local.translation is not None and not local.translation.includes_usage
     assert not local.provider.includes_usage
+    always = targets["anthropic"].translation
+    assert always is not None and not always.includes_usage
     assert targets["anthropic"].provider.dialect == "anthropic"
     assert isinstance(targets["fetched"].keys, FetchedKey)
 
@@ -117,6 +121,27 @@ def test_there_is_a_way_to_each_and_one_to_all(rig: Rig) -> None:
     ask.give(200, b"{}")
     assert [record.route for record in rig.sink.ended] == ["/openai", "/v1"]
     assert [answer[0] for answer in rig.client.answers()] == [200, 200]
+    rig.client.done()
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "is_anthropic"),
+    [
+        (b"/anthropic/v1/messages", (), True),
+        (b"/openai/v1/chat/completions", (), False),
+        (b"/local/anthropic/v1/messages", (b"anthropic-version: 2023-06-01",), True),
+    ],
+)
+def test_an_error_of_ours_on_a_providers_own_way(
+    rig: Rig, path: bytes, fields: tuple[bytes, ...], is_anthropic: bool
+) -> None:
+    """In the provider's dialect, or its client's where that has more than one."""
+    rig.ask(path, b"{}", *fields)
+    rig.upstream.last.fail(errors.ConnectFailed())
+    status, answered, body = rig.client.answers()[-1]
+    assert status == 502
+    assert (json.loads(body).get("type") == "error") == is_anthropic
+    assert any(name == b"request-id" for name, _ in answered) == is_anthropic
     rig.client.done()
 
 

@@ -23,7 +23,6 @@ from openai_proxy.observe.record import (
 from openai_proxy.observe.record import Attempt as AttemptRecord
 from openai_proxy.observe.usage import UNTOLD, Usage, UsageMissing
 from openai_proxy.policy.cost import cost_picodollars
-from openai_proxy.wire.fields import first_of
 
 if TYPE_CHECKING:
     from openai_proxy.exchange.attempt import Attempt
@@ -63,7 +62,7 @@ def record_of(exchange: Exchange) -> Record:
         duration_seconds=duration_seconds,
         received_bytes=_received_bytes(exchange),
         sent_bytes=request.sent_bytes,
-        request_id=_request_id(exchange) if is_odd or context.sink.wants_ids else b"",
+        request_id=request.request_id if is_odd or context.sink.wants_ids else b"",
         phase=_phase(exchange, attempt) if outcome is Outcome.CLIENT_DISCONNECT else None,
         first_byte_seconds=_first_byte_seconds(exchange, attempt),
         overhead_seconds=_overhead_seconds(exchange, attempt, now),
@@ -125,14 +124,6 @@ def _received_bytes(exchange: Exchange) -> int:
         return exchange.tunnel.received_bytes
     body = exchange.request.body
     return body.received_bytes if body is not None else 0
-
-
-def _request_id(exchange: Exchange) -> bytes:
-    """As the client was told."""
-    attempt = exchange.attempt
-    answered = attempt is not None and attempt.answered_at is not None and exchange.error is None
-    told = first_of(attempt.fields, b"x-request-id") if attempt is not None and answered else None
-    return exchange.request.request_id if told is None else told
 
 
 def _phase(exchange: Exchange, attempt: Attempt | None) -> DisconnectPhase:

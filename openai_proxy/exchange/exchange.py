@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -19,6 +20,7 @@ from openai_proxy.exchange.asking import has_usage_event, is_read, narrow_encodi
 from openai_proxy.exchange.attempt import Attempt, Sent, is_cancelled
 from openai_proxy.exchange.reading import read_on
 from openai_proxy.exchange.target import Target
+from openai_proxy.exchange.telling import with_messages_id
 from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.endpoint import endpoint_of
 from openai_proxy.observe.errors import error_of_refusal
@@ -30,7 +32,7 @@ from openai_proxy.observe.record import Attempt as AttemptRecord
 from openai_proxy.observe.record import AttemptResult, Error, ErrorSource, Sink
 from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.provider import Provider
-from openai_proxy.providers.translate.refusal import refusal
+from openai_proxy.providers.translate.refusal import ANTHROPIC, OPENAI, refusal
 from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, ErrorAnswer, error_answer_for
 from openai_proxy.relay.tunnel import Tunnel
 from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull, RequestBody
@@ -41,6 +43,7 @@ from openai_proxy.wire.request import Request
 _NOT_SENT_ON: Final = NameSet(HOP_BY_HOP | {b"host", b"content-length", b"expect"})
 _RATE_LIMITED: Final = 429
 _STOPPED: Final = 503
+_ANTHROPIC_VERSION: Final = b"anthropic-version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,6 @@ class Exchange:
     """The same when the answer's last byte came."""
     dropped: tuple[str, ...] = ()
     """Members of the request that were not sent."""
-    client_dialect = "openai"
-    """In which our own errors are said."""
     client_retry = 0
     """Which of the client's own retries it is."""
     first_sent_at: float | None = None
@@ -135,6 +136,15 @@ class Exchange:
         """Whether its answer is made for it, and billed: else what it says of usage was counted before."""
         self.context = context
         self.seconds = context.clock.seconds
+
+    @cached_property
+    def client_dialect(self) -> str:
+        """In which our own errors are said: by the provider's form, or who asks for one that has several."""
+        target = self.target
+        if target.addressing is None:
+            return OPENAI
+        is_anthropic = first_of(self.request.fields, _ANTHROPIC_VERSION) is not None
+        return ANTHROPIC if is_anthropic else target.provider.dialect
 
     @property
     def provider(self) -> Provider:
@@ -370,8 +380,12 @@ class Exchange:
         fields = [(b"Content-Type", b"application/json"), *self._own_fields()]
         if failure.retry_after_seconds is not None:
             fields.append((b"Retry-After", b"%d" % failure.retry_after_seconds))
+        dialect, request_id = self.client_dialect, None
+        if dialect == ANTHROPIC:
+            fields = with_messages_id(fields, self.request)
+            request_id = self.request.request_id.decode("ascii")
         body = refusal(
-            self.client_dialect, failure.status, failure.message, failure.type, failure.code, failure.param
+            dialect, failure.status, failure.message, failure.type, failure.code, failure.param, request_id
         )
         self.request.answer(failure.status, reason_phrase(failure.status), fields, body)
 

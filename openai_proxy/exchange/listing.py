@@ -9,10 +9,12 @@ from openai_proxy.exchange.model_fetch import ListRefused
 from openai_proxy.exchange.model_list import merged, part_of_routes
 from openai_proxy.exchange.model_lists import Gathered, ModelLists
 from openai_proxy.exchange.question import Question
+from openai_proxy.exchange.telling import with_messages_id
 from openai_proxy.exchange.told import NOBODY
 from openai_proxy.observe.outcome import Outcome, outcome_of_status
 from openai_proxy.observe.record import AttemptResult
 from openai_proxy.providers.provider import Provider
+from openai_proxy.providers.translate.refusal import ANTHROPIC
 from openai_proxy.relay.failures import ErrorAnswer, error_answer_for
 from openai_proxy.wire.errors import reason_phrase
 from openai_proxy.wire.fields import HOP_BY_HOP, Field, NameSet, end_to_end
@@ -85,6 +87,8 @@ class ListingExchange(Exchange):
         parts += [one.part(dialect, gateway.router) for one in gathered.lists]
         self.status = 200
         fields = [_JSON, *self._own_fields()]
+        if dialect == ANTHROPIC:
+            fields = with_messages_id(fields, self.request)
         self.request.answer(200, reason_phrase(200), fields, merged(parts, dialect))
         self._end(Outcome.OK)
 

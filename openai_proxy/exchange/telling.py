@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from openai_proxy.wire.fields import Field, NameSet
+from openai_proxy.wire.fields import Field, NameSet, first_of
+from openai_proxy.wire.request import Request
 
 JSON: Final = (b"Content-Type", b"application/json")
 _ATTEMPTS: Final = b"x-openai-proxy-attempts"
@@ -16,6 +17,8 @@ SHOULD_RETRY: Final = b"x-should-retry"
 OURS: Final = frozenset({_ATTEMPTS, _PROVIDER, _MODEL})
 _OURS: Final = NameSet(OURS)
 _OURS_AT_END: Final = NameSet(OURS | {SHOULD_RETRY})
+_ID: Final = b"x-request-id"
+_MESSAGES_ID: Final = b"request-id"
 _OF_BODY: Final = frozenset({b"content-length", b"content-type", b"content-encoding"})
 LONGEST_MODEL: Final = 256
 
@@ -47,3 +50,10 @@ def upstream_fields(fields: Sequence[Field], ends_retries: bool) -> list[Field]:
 def without_body(fields: Sequence[Field]) -> list[Field]:
     """Those of an answer whose body is another one now."""
     return [field for field in fields if field[0].lower() not in _OF_BODY]
+
+
+def with_messages_id(fields: list[Field], request: Request) -> list[Field]:
+    """With the answer's id where Anthropic's SDKs look for it; its upstream's, or else ours."""
+    if first_of(fields, _MESSAGES_ID) is None:
+        fields.append((_MESSAGES_ID, first_of(fields, _ID) or request.request_id))
+    return fields

@@ -9,10 +9,18 @@ from openai_proxy.exchange.course import Leg
 from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
 from openai_proxy.exchange.routed_attempt import RoutedAttempt
-from openai_proxy.exchange.telling import JSON, LONGEST_MODEL, telling_fields, upstream_fields, without_body
+from openai_proxy.exchange.telling import (
+    JSON,
+    LONGEST_MODEL,
+    telling_fields,
+    upstream_fields,
+    with_messages_id,
+    without_body,
+)
 from openai_proxy.observe.model import NONE
 from openai_proxy.observe.outcome import outcome_of_status
 from openai_proxy.providers.provider import Provider
+from openai_proxy.providers.translate.refusal import ANTHROPIC
 from openai_proxy.relay.failures import ErrorAnswer
 from openai_proxy.wire.errors import reason_phrase
 from openai_proxy.wire.fields import Field
@@ -49,7 +57,8 @@ class ToldExchange(Exchange):
     def _head_fields(self, attempt: Attempt) -> list[Field]:
         assert isinstance(attempt, RoutedAttempt)
         given = attempt.given_fields(attempt.status)
-        return [*upstream_fields(given, self._ends_retries), *self._own_fields()]
+        fields = [*upstream_fields(given, self._ends_retries), *self._own_fields()]
+        return with_messages_id(fields, self.request) if self.client_dialect == ANTHROPIC else fields
 
     def _own_fields(self) -> list[Field]:
         attempt, leg = self.attempt, self._leg
@@ -76,5 +85,7 @@ class ToldExchange(Exchange):
         if attempt is not None and attempt.answered_at is not None:
             given = without_body(upstream_fields(attempt.given_fields(status), self._ends_retries))
         fields = [*given, JSON, *self._own_fields()]
+        if self.client_dialect == ANTHROPIC:
+            fields = with_messages_id(fields, self.request)
         self.request.answer(status, reason_phrase(status), fields, body)
         self._end(outcome_of_status(status))

@@ -11,9 +11,10 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from openai_proxy import __version__
+from openai_proxy.providers.translate.refusal import ANTHROPIC, OPENAI, refusal
 from openai_proxy.web.exporter import seem_to_be_from_nobody
 from openai_proxy.wire.errors import error_body, reason_phrase
-from openai_proxy.wire.fields import Field
+from openai_proxy.wire.fields import Field, first_of
 from openai_proxy.wire.request import Request
 
 JSON: Field = (b"Content-Type", b"application/json")
@@ -21,7 +22,7 @@ _READS = (b"GET", b"HEAD")
 
 
 class NotFound(Resource):
-    """404 in OpenAI's form for every path that no route has."""
+    """404 in the client's dialect for every path that no route has."""
 
     isLeaf = True
     streams = True
@@ -32,8 +33,13 @@ class NotFound(Resource):
         self._seconds = seconds
 
     def render(self, request: Request) -> int:
-        body = error_body(
-            "Unknown path. The proxy's routes are listed at /.", "invalid_request_error", "unknown_url"
+        is_anthropic = first_of(request.fields, b"anthropic-version") is not None
+        body = refusal(
+            ANTHROPIC if is_anthropic else OPENAI,
+            404,
+            "Unknown path. The proxy's routes are listed at /.",
+            "invalid_request_error",
+            "unknown_url",
         )
         request.answer(404, reason_phrase(404), [JSON], body)
         self._count(404, self._seconds() - request.began)

@@ -23,7 +23,9 @@ SMALL_BODY_BYTES = 1024 * 1024
 """The most that a resource which reads ``request.content`` is given."""
 
 _BODILESS = frozenset({204, 304})
-_LOOKED_AT = NameSet(frozenset({b"content-length", b"x-request-id"}))
+_ID, _OTHER_ID = b"x-request-id", b"request-id"
+"""An answer's name, as OpenAI's clients and as Anthropic's look for it."""
+_LOOKED_AT = NameSet(frozenset({b"content-length", _ID, _OTHER_ID}))
 
 
 def _headers(request: Request) -> Headers:
@@ -80,7 +82,7 @@ class Request(ServerRequest):
     _ended = False
     _gone = False
     request_id: bytes
-    """Ours, made when it is first asked for: an answer mostly has its upstream's."""
+    """As the client is told it: its upstream's, or else ours, which is made when it is first asked for."""
     transport: Any
     channel: Any
     """A :class:`~openai_proxy.wire.channel.Channel`; the base class knows its own only."""
@@ -185,7 +187,7 @@ class Request(ServerRequest):
         ``fields`` are end-to-end; the framing is chosen here.
 
         A Content-Length among them is kept, and then so many bytes must follow. An
-        ``x-request-id`` is added if there is none.
+        ``x-request-id`` is added if there is none; ``request_id`` is what the client is told, from then on.
         """
         self.status = status
         self._bodiless = self.method == b"HEAD" or status in _BODILESS
@@ -216,8 +218,13 @@ class Request(ServerRequest):
         has_id = False
         for name, value in fields:
             if _LOOKED_AT[name]:
-                if name.lower() == b"x-request-id":
+                lower = name.lower()
+                if lower == _ID:
                     has_id = True
+                    self.request_id = value
+                elif lower == _OTHER_ID:
+                    if not has_id:
+                        self.request_id = value
                 elif status == 204:
                     # RFC 9110 section 8.6: a 204 has no length, whatever its upstream says.
                     continue

@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 
 from openai_proxy.policy.routing import Candidate
+from openai_proxy.wire import errors
 from tests.support.routed import CHAT, ERROR, JSON, ONCE, RoutedRig
 
 MESSAGE = (
     b'{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hi"}],'
     b'"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":2}}'
+)
+MESSAGES_CHAT = CHAT[:-1] + b',"max_tokens":9}'
+COMPLETION = (
+    b'{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"finish_reason":"stop",'
+    b'"message":{"role":"assistant","content":"hi"}}]}'
 )
 ANTHROPIC: dict[str, Any] = {"one": {"dialect": "anthropic"}}
 
@@ -53,6 +59,55 @@ def test_a_translated_error_in_a_success_is_in_the_clients_dialect() -> None:
     assert status == 529
     assert json.loads(body)["error"]["message"] == "m"
     rig.record()
+
+
+@pytest.mark.parametrize("query", [b"?beta=true", b"?beta=true&key=theirs&provider=one", b"?a=b&beta"])
+def test_the_query_of_a_message_is_nothing_to_another_dialect(query: bytes) -> None:
+    """A key in it is the client's key all the same."""
+    rig = RoutedRig()
+    rig.ask(MESSAGES_CHAT, path=b"/v1/messages" + query)
+    ask = rig.one.last
+    assert ask.url == b"http://one/v1/chat/completions"
+    keys = [value for name, value in ask.fields if name == b"Authorization"]
+    assert keys == ([b"Bearer theirs"] if b"key=" in query else [])
+    ask.give(200, COMPLETION)
+    assert rig.answer()[0] == 200
+    rig.record()
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ([], None),
+        ([(b"x-request-id", b"theirs")], b"theirs"),
+        ([(b"request-id", b"theirs")], b"theirs"),
+    ],
+)
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_anthropic_client_finds_the_answers_id(
+    fields: list[tuple[bytes, bytes]], told: bytes | None, dialect: str, status: int
+) -> None:
+    """Where its SDK looks for it, whether the upstream gave one or not; and the record has the same."""
+    rig = RoutedRig(retry=ONCE, one={"dialect": dialect})
+    rig.ask(MESSAGES_CHAT, path=b"/v1/messages")
+    good = COMPLETION if dialect == "openai" else MESSAGE
+    rig.one.last.give(status, good if status == 200 else ERROR, *fields)
+    answered = rig.answer()
+    given = answered[1][b"request-id"]
+    assert answered[0] == status
+    assert answered[1][b"x-request-id"] == given == rig.record().request_id
+    assert given == told if told else given.startswith(b"req_")
+
+
+def test_an_error_of_ours_has_an_id_for_an_anthropic_client() -> None:
+    """In the field and in the body, as Anthropic has it."""
+    rig = RoutedRig(retry=ONCE)
+    rig.ask(MESSAGES_CHAT, path=b"/v1/messages")
+    rig.one.last.fail(errors.ConnectFailed())
+    status, fields, body = rig.answer()
+    assert status == 502
+    assert json.loads(body)["request_id"].encode() == fields[b"request-id"] == rig.record().request_id
 
 
 def test_a_target_that_cannot_be_asked_is_passed_over() -> None:

@@ -109,6 +109,15 @@ def test_unknown_paths_are_counted_404s(path: bytes) -> None:
     rig.done()
 
 
+def test_an_unknown_path_of_an_anthropic_client() -> None:
+    """In its own form."""
+    rig = Rig()
+    rig.send(b"POST /antropic/v1/messages HTTP/1.1\r\nHost: x\r\nanthropic-version: 2023-06-01\r\n\r\n")
+    status, _, body = rig.answers(b"POST")[-1]
+    assert (status, json.loads(body)["error"]["type"]) == (404, "not_found_error")
+    rig.done()
+
+
 @pytest.mark.parametrize(
     ("path", "uri"),
     [

@@ -8,6 +8,7 @@ from typing import Any, Final
 from openai_proxy.wire.errors import error_body
 
 ANTHROPIC: Final = "anthropic"
+OPENAI: Final = "openai"
 
 TYPES: Final = {
     400: "invalid_request_error",
