@@ -112,6 +112,6 @@ def _target(
         addressing=Addressing(configured),
         keys=key_source_of(name, configured, reactor, os.environ) if configured.has_key else None,
         rules=RequestRules(quirks) if has_rules else None,
-        fixes=quirks if quirks.fix_tool_index or quirks.fix_finish_reason else None,
+        fixes=quirks if quirks.fixes_answers else None,
         translation=Options(includes_usage=wants_asking(configured), quirks=provider.quirks),
     )

@@ -94,8 +94,15 @@ class Quirks(Section, frozen=True):
     """Tool calls in its streams have no `index`, or all the same: they are numbered by their ids."""
     fix_finish_reason: bool = False
     """It says `stop` after tool calls: `tool_calls` is said instead."""
+    fix_error_list: bool = False
+    """Its errors come in a list (`[{"error": ...}]`): the first is taken out of it."""
     additive_usage: tuple[Literal["reasoning", "citations"], ...] = ()
     """What it counts beside `completion_tokens`, not in them."""
+
+    @property
+    def fixes_answers(self) -> bool:
+        """Whether its answers are put right."""
+        return self.fix_tool_index or self.fix_finish_reason or self.fix_error_list
 
     def rules(self) -> Iterator[Broken]:
         both = sorted({*self.rename, *self.rename.values()} & set(self.drop))

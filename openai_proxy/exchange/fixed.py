@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from openai_proxy.config.provider import Quirks
-from openai_proxy.providers.stream_fixes import StreamFixes, fixed_completion
+from openai_proxy.providers.stream_fixes import StreamFixes
 
 MOST_BYTES: Final = 1024 * 1024
-"""Of a completion that is held to be put right."""
+"""Of an answer that is held to be put right."""
 
 
 class FixedStream:
@@ -25,13 +26,13 @@ class FixedStream:
         return self._fixes.end()
 
 
-class FixedCompletion:
-    """Of a whole one, which is given at its end; one that is longer than ``MOST_BYTES`` as it came."""
+class FixedWhole:
+    """Of JSON, which is given at its end; what is longer than ``MOST_BYTES`` as it came."""
 
     failed = False
 
-    def __init__(self, quirks: Quirks) -> None:
-        self._quirks = quirks
+    def __init__(self, fixed: Callable[[bytes], bytes]) -> None:
+        self._fixed = fixed
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -45,7 +46,7 @@ class FixedCompletion:
         """See :class:`~openai_proxy.exchange.reading.Converter`."""
         is_long = self._size > MOST_BYTES
         body = self._taken()
-        return fixed_completion(body, self._quirks) if whole and not is_long else body
+        return self._fixed(body) if whole and not is_long else body
 
     def _taken(self) -> bytes:
         body = b"".join(self._pieces)

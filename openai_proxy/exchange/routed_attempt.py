@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.python.failure import Failure
@@ -11,7 +12,7 @@ from twisted.web.iweb import IBodyProducer
 from openai_proxy.config.secret import Secret
 from openai_proxy.exchange.asking import has_usage_event, is_read, narrow_encodings
 from openai_proxy.exchange.attempt import Attempt, Sent
-from openai_proxy.exchange.fixed import FixedCompletion, FixedStream
+from openai_proxy.exchange.fixed import FixedStream, FixedWhole
 from openai_proxy.exchange.opening import Opening
 from openai_proxy.exchange.payload import Payload
 from openai_proxy.exchange.reading import Converter, Converting, Reading, Unchanged, read_on
@@ -19,6 +20,8 @@ from openai_proxy.observe.include_usage import splice_include_usage
 from openai_proxy.observe.model_member import splice_model
 from openai_proxy.observe.multipart_model import splice_form_model
 from openai_proxy.providers.credentials import query_of_keys
+from openai_proxy.providers.listed_error import first_error
+from openai_proxy.providers.stream_fixes import fixed_completion
 from openai_proxy.providers.translate.translation import DEFAULT_OPTIONS, Translation, translation_for
 from openai_proxy.providers.translate.untranslatable import Untranslatable
 from openai_proxy.wire.fields import Field, first_of
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
     from twisted.web.iweb import IResponse
 
+    from openai_proxy.config.provider import Quirks
     from openai_proxy.exchange.course import Leg
     from openai_proxy.exchange.question import Question
     from openai_proxy.exchange.routed import RoutedExchange
@@ -162,14 +166,15 @@ class RoutedAttempt(Attempt):
         if self.translation is not None:
             return self.translation.body_converter(self.status, is_stream, self.owner.seconds())
         fixes = self.target.fixes
-        if fixes is None or self.status >= 400 or self.endpoint != _CHAT or not self.owner.generates:
+        if fixes is None or first_of(self.fields, b"content-encoding") is not None:
             return None
-        if first_of(self.fields, b"content-encoding") is not None:
-            return None
-        if not (is_stream or fixes.fix_finish_reason):
-            return None
-        self._is_fixed = True
-        return FixedStream(fixes) if is_stream else FixedCompletion(fixes)
+        converter: Converter | None = None
+        if self.status >= 400:
+            converter = FixedWhole(first_error) if fixes.fix_error_list and self._is_json else None
+        elif self.endpoint == _CHAT and self.owner.generates:
+            converter = _fixed(fixes, is_stream)
+        self._is_fixed = converter is not None
+        return converter
 
     @property
     def reader(self) -> Reading | Converting | None:
@@ -258,3 +263,10 @@ class RoutedAttempt(Attempt):
         timer, self.timer = self.timer, None
         if timer is not None and timer.active():
             timer.cancel()
+
+
+def _fixed(fixes: Quirks, is_stream: bool) -> Converter | None:
+    """What puts a chat completion right; None if nothing is wrong with such."""
+    if is_stream:
+        return FixedStream(fixes) if fixes.fix_tool_index or fixes.fix_finish_reason else None
+    return FixedWhole(partial(fixed_completion, quirks=fixes)) if fixes.fix_finish_reason else None

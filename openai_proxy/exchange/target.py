@@ -29,7 +29,7 @@ class Target:
     rules: RequestRules | None = None
     """Of requests on the unified way."""
     fixes: Quirks | None = None
-    """Of its streams, on the unified way."""
+    """Of its answers, on the unified way."""
     translation: Options | None = None
 
     @property

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from openai_proxy.config.provider import Quirks
-from openai_proxy.exchange.fixed import MOST_BYTES, FixedCompletion, FixedStream
+from openai_proxy.exchange.fixed import MOST_BYTES, FixedStream, FixedWhole
+from openai_proxy.providers.stream_fixes import fixed_completion
 
 BOTH = Quirks(fix_tool_index=True, fix_finish_reason=True)
+FIXED = partial(fixed_completion, quirks=BOTH)
 CALLED = b'{"choices":[{"index":0,"message":{"tool_calls":[{"id":"a"}]},"finish_reason":"stop"}]}'
 
 
 def test_a_completion_is_put_right_at_its_end() -> None:
     """In whatever pieces it comes."""
-    fixed = FixedCompletion(BOTH)
+    fixed = FixedWhole(FIXED)
     assert fixed.feed(CALLED[:30]) + fixed.feed(CALLED[30:]) == b""
     assert fixed.end(whole=True) == CALLED.replace(b'"stop"', b'"tool_calls"')
     assert not fixed.failed
@@ -21,14 +25,14 @@ def test_a_completion_is_put_right_at_its_end() -> None:
 
 def test_a_completion_that_was_cut_is_given_as_it_came() -> None:
     """Nothing can be put right in half of one."""
-    fixed = FixedCompletion(BOTH)
+    fixed = FixedWhole(FIXED)
     fixed.feed(CALLED[:30])
     assert fixed.end(whole=False) == CALLED[:30]
 
 
 def test_a_long_completion_is_given_as_it_comes() -> None:
     """Memory is not its upstream's to fill."""
-    fixed = FixedCompletion(BOTH)
+    fixed = FixedWhole(FIXED)
     begun = CALLED[:-1] + b" " * MOST_BYTES
     assert fixed.feed(begun[:100]) == b""
     assert fixed.feed(begun[100:]) == begun

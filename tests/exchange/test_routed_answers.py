@@ -12,7 +12,7 @@ from openai_proxy.config.provider import Quirks
 from openai_proxy.wire import errors
 from tests.support.exchanges import Transport
 from tests.support.memory import UPGRADE
-from tests.support.routed import DONE, ERROR, EVENTS, JSON, ONCE, STREAM, TOKEN, RoutedRig, route
+from tests.support.routed import CHAT, DONE, ERROR, EVENTS, JSON, ONCE, STREAM, TOKEN, RoutedRig, route
 
 LONG = b'{"a":"' + b"x" * 1_100_000 + b'"}'
 FAILED = b"data: " + ERROR + b"\n\n"
@@ -64,6 +64,29 @@ def test_an_error_in_a_stream_is_answered_as_one(is_whole: bool, is_zipped: bool
     assert b"content-encoding" not in fields
     record = rig.record()
     assert (record.status, record.outcome, record.request_id) == (500, "upstream_error", b"theirs")
+
+
+@pytest.mark.parametrize("asked", [CHAT, STREAM])
+def test_an_error_in_a_list_is_taken_out_of_it(asked: bytes) -> None:
+    """Where the provider is known for such."""
+    rig = RoutedRig(retry=ONCE, one={"quirks": Quirks(fix_error_list=True)})
+    rig.ask(asked)
+    rig.one.last.give(400, b"[" + ERROR + b"]")
+    status, fields, body = rig.answer()
+    assert (status, body) == (400, ERROR)
+    assert fields[b"content-type"] == b"application/json"
+    assert rig.results() == [("one", "http_4xx")]
+
+
+@pytest.mark.parametrize("quirks", [Quirks(fix_tool_index=True), Quirks(fix_error_list=True)])
+def test_what_no_quirk_is_about_stays(quirks: Quirks) -> None:
+    """With its own length."""
+    rig = RoutedRig(retry=ONCE, one={"quirks": quirks})
+    said = ERROR if quirks.fix_error_list else b"[" + ERROR + b"]"
+    rig.ask()
+    rig.one.last.give(400, said)
+    assert rig.answer()[2] == said
+    rig.record()
 
 
 @pytest.mark.parametrize("is_zipped", [True, False])

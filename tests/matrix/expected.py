@@ -58,8 +58,14 @@ FAILING: Final[Mapping[str, tuple[tuple[int, Mapping[str, str]], ...]]] = {
 
 # The cells that make no sense, and the error that a user gets for them.
 
-_NO_SUCH_ENDPOINT: Final = frozenset({"files", "speech", "transcription", "response", "response_stream"})
-"""What Gemini does not have in this form: its own 404 says so, in a list that no SDK reads."""
+_NO_SUCH_ENDPOINT: Final = {
+    "files": "files",
+    "speech": "audio/speech",
+    "transcription": "audio/transcriptions",
+    "response": "responses",
+    "response_stream": "responses",
+}
+"""What Gemini does not have in this form: its own 404 says so."""
 _NOT_IN_MESSAGES: Final = frozenset({*_NO_SUCH_ENDPOINT, "embeddings", "image"} - {"files"})
 """What Anthropic has nothing for."""
 UNTRANSLATABLE: Final = {"class": "NotFoundError", "status": 404}
@@ -74,7 +80,10 @@ LEFT_OUT: Final = {
 def refused(scenario: str, way: Way) -> Json | None:
     """The error that a user gets for what the way's provider does not have; None: it has it."""
     if way.form == "gemini" and scenario in _NO_SUCH_ENDPOINT:
-        return _error(404, way) | {"message": None}
+        error = _error(404, way)
+        if way.is_unified:
+            error["message"] = f"Invalid URL (POST /v1beta/openai/{_NO_SUCH_ENDPOINT[scenario]})"
+        return error
     if way.form == "anthropic" and scenario in _NOT_IN_MESSAGES:
         return UNTRANSLATABLE
     return None
@@ -194,8 +203,10 @@ def _error(status: int, way: Way) -> Json:
     by_status = "server_error" if status >= 500 else "invalid_request_error"
     if way.form == "openai":
         found["type"] = openai_form.ERROR_TYPES.get(status, by_status)
+    elif way.form == "gemini" and way.is_unified:
+        found["code"] = str(status)
     elif way.form == "gemini":
-        # A list, in which the SDK looks for nothing.
+        # A list, in which the SDK looks for nothing: /v1 takes the error out of it.
         found |= {"message": None, "code": None}
     elif way.form == "anthropic":
         by_status = "api_error" if status >= 500 else "invalid_request_error"

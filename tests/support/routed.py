@@ -193,7 +193,7 @@ def upstream_target(name: str, upstream: Upstream, configured: ConfiguredProvide
         addressing=Addressing(configured),
         keys=keys,
         rules=RequestRules(quirks) if quirks.rename or quirks.drop else None,
-        fixes=quirks if quirks.fix_tool_index or quirks.fix_finish_reason else None,
+        fixes=quirks if quirks.fixes_answers else None,
         translation=Options(quirks=provider_of(name, configured, Observation()).quirks),
     )
 

@@ -46,7 +46,8 @@ const failure = (error, fields = []) => {
   const found = {
     class: name === "APIError" ? "APIStatusError" : name,
     status: error.status,
-    code: error.code ?? null,
+    // openai-python makes a text of Google's numbers.
+    code: error.code == null ? null : String(error.code),
     type: error.type ?? null,
     message: error.error?.message ?? null,
     request_id: error.requestID ?? null,
