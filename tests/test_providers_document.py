@@ -21,10 +21,9 @@ FILES = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
 def loaded(text: str, folder: Path) -> Configuration:
-    """A file of the page, at a private port, with something for each key."""
+    """A file of the page as it stands there, with something for each key."""
     path = folder / "proxy.yaml"
-    default = "" if "default_provider" in text else "default_provider: " + providers_of(text)[0] + "\n"
-    path.write_text(f"listeners: [{{address: 'unix:/s'}}]\n{default}{text}")
+    path.write_text(text)
     environment = {name: "k" for name in re.findall(r"env:(\w+)", text)}
     return load(path, ENTRIES, SecretReader(environment))
 
@@ -58,7 +57,7 @@ def test_own_forms_are_said_where_they_are() -> None:
 
 @pytest.mark.parametrize("text", FILES, ids=lambda text: "-".join(providers_of(text))[:30])
 def test_every_file_is_one_that_the_daemon_takes(text: str, tmp_path: Path) -> None:
-    """As it stands there, at a port of this machine."""
+    """Whoever saves it and starts a daemon with it has these providers."""
     configuration = loaded(text, tmp_path)
     assert list(configuration.providers) == providers_of(text)
 
