@@ -22,7 +22,12 @@ from openai_proxy.observe.multipart_model import splice_form_model
 from openai_proxy.providers.credentials import query_of_keys
 from openai_proxy.providers.listed_error import first_error
 from openai_proxy.providers.stream_fixes import fixed_completion
-from openai_proxy.providers.translate.translation import DEFAULT_OPTIONS, Translation, translation_for
+from openai_proxy.providers.translate.translation import (
+    DEFAULT_OPTIONS,
+    Translation,
+    error_converter,
+    translation_for,
+)
 from openai_proxy.providers.translate.untranslatable import Untranslatable
 from openai_proxy.wire.fields import Field, first_of
 
@@ -166,15 +171,22 @@ class RoutedAttempt(Attempt):
         if self.translation is not None:
             return self.translation.body_converter(self.status, is_stream, self.owner.seconds())
         fixes = self.target.fixes
-        if fixes is None or first_of(self.fields, b"content-encoding") is not None:
+        is_error = self.status >= 400
+        if (fixes is None and not is_error) or first_of(self.fields, b"content-encoding") is not None:
             return None
         converter: Converter | None = None
-        if self.status >= 400:
-            converter = FixedWhole(first_error) if fixes.fix_error_list and self._is_json else None
-        elif self.endpoint == _CHAT and self.owner.generates:
+        if is_error:
+            converter = self._error_converter(fixes) if self._is_json else None
+        elif fixes is not None and self.endpoint == _CHAT and self.owner.generates:
             converter = _fixed(fixes, is_stream)
         self._is_fixed = converter is not None
         return converter
+
+    def _error_converter(self, fixes: Quirks | None) -> Converter | None:
+        dialect = self.owner.client_dialect
+        if dialect != self.target.provider.dialect:
+            return error_converter(dialect, self.status)
+        return FixedWhole(first_error) if fixes is not None and fixes.fix_error_list else None
 
     @property
     def reader(self) -> Reading | Converting | None:

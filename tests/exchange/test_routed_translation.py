@@ -100,6 +100,34 @@ def test_an_anthropic_client_finds_the_answers_id(
     assert given == told if told else given.startswith(b"req_")
 
 
+@pytest.mark.parametrize(
+    ("path", "dialect", "said"),
+    [
+        (b"/v1/messages/batches", "openai", ERROR),
+        (
+            b"/v1/embeddings",
+            "anthropic",
+            b'{"type":"error","error":{"type":"not_found_error","message":"m"}}',
+        ),
+    ],
+)
+def test_an_error_of_what_is_not_translated_is_in_the_clients_dialect(
+    path: bytes, dialect: str, said: bytes
+) -> None:
+    """The other provider does not know what it was asked, and says so in its own way."""
+    rig = RoutedRig(retry=ONCE, one={"dialect": dialect})
+    rig.ask(path=path)
+    rig.one.last.give(404, said)
+    status, fields, body = rig.answer()
+    error = json.loads(body)
+    assert (status, error["error"]["message"]) == (404, "m")
+    assert (error.get("type") == "error", "code" in error["error"]) == (
+        (True, False) if dialect == "openai" else (False, True)
+    )
+    assert int(fields.get(b"content-length", len(body))) == len(body)
+    assert rig.results() == [("one", "http_4xx")]
+
+
 def test_an_error_of_ours_has_an_id_for_an_anthropic_client() -> None:
     """In the field and in the body, as Anthropic has it."""
     rig = RoutedRig(retry=ONCE)

@@ -25,6 +25,7 @@ from openai_proxy.providers.translate.estimate import estimated_input_tokens
 from openai_proxy.providers.translate.event import decoded_text, encode
 from openai_proxy.providers.translate.field import completion_fields, message_fields
 from openai_proxy.providers.translate.member import Json
+from openai_proxy.providers.translate.refusal import ANTHROPIC
 from openai_proxy.providers.translate.to_chat.answer import completion
 from openai_proxy.providers.translate.to_chat.error import completion_error
 from openai_proxy.providers.translate.to_chat.request import completion_request
@@ -34,7 +35,7 @@ from openai_proxy.providers.translate.to_messages.error import message_error
 from openai_proxy.providers.translate.to_messages.request import messages_request
 from openai_proxy.providers.translate.to_messages.stream import MessageStream
 from openai_proxy.providers.translate.traits import ChatTraits, MessagesTraits, chat_traits, messages_traits
-from openai_proxy.providers.translate.untranslatable import Untranslatable, too_deep
+from openai_proxy.providers.translate.untranslatable import UnreadableAnswer, Untranslatable, too_deep
 from openai_proxy.wire.fields import Field, values_of
 
 ANTHROPIC_VERSION: Final = b"2023-06-01"
@@ -137,6 +138,16 @@ def translation_for(client_dialect: str, provider_dialect: str, method: bytes, p
     if client_dialect == provider_dialect or method != b"POST":
         return None
     return _KINDS.get((client_dialect, path.partition(b"?")[0].rstrip(b"/")))
+
+
+def error_converter(client_dialect: str, status: int) -> Converter:
+    """For an error of the other dialect's provider, in answer to what is not translated."""
+    error = message_error if client_dialect == ANTHROPIC else completion_error
+    return GatheredConverter(status, _no_answer, error)
+
+
+def _no_answer(body: Json) -> Json:
+    raise UnreadableAnswer("no error")
 
 
 class _Completion(Translation):
