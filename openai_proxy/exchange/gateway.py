@@ -83,10 +83,15 @@ class Gateway:
         if question.provider:
             return self.router.plan_at(question.provider, model)
         plan = self.router.plan(model, self.random)
-        if not question.ids:
+        ids = question.ids + question.mentioned
+        if not ids:
             return plan
-        # Of an object that nobody here has made, the first target is as good as any.
-        made_by = self.stickiness.provider_of(question.ids, now) or plan.candidates[0].provider
+        made_by = self.stickiness.provider_of(ids, now)
+        if made_by is None:
+            if not question.ids:
+                return plan
+            # Of an object that nobody here has made, the first target is as good as any.
+            made_by = plan.candidates[0].provider
         return plan.stuck_to(made_by, model.removeprefix(made_by + "/"))
 
     def timeouts_of(self, plan: Plan) -> Timeouts | None:

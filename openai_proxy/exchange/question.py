@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.model import OTHER
 from openai_proxy.observe.multipart_model import boundary_in, model_in_form
-from openai_proxy.policy.stickiness import ids_in_request, objects_in
+from openai_proxy.policy.stickiness import ids_in_request, ids_mentioned, objects_in
 from openai_proxy.providers.addressing import PROVIDER_FIELD, PROVIDER_PARAMETER
 from openai_proxy.wire.fields import NameSet, first_of
 from openai_proxy.wire.request import Request
@@ -63,6 +63,8 @@ class Question:
         """Whether the body is too long to be read, but for its beginning."""
         self.ids = ids
         """Of objects that the request is about."""
+        self.mentioned: tuple[str, ...] = ()
+        """Of objects that it may be in need of, if they are known."""
 
     def read(self, body: bytes | None, beginning: bytes) -> None:
         """The body is here; None: it is too long, and ``beginning`` is all that is known of it."""
@@ -75,6 +77,7 @@ class Question:
             self.model = self.asked.model
             if self.names_objects:
                 self.ids += ids_in_request(body)
+                self.mentioned = ids_mentioned(body)
         else:
             self.model = OTHER
 

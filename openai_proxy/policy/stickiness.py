@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from functools import lru_cache
@@ -111,6 +112,13 @@ class _Request(Struct):
     container: Raw = NOTHING
 
 
+_mention = re.compile(
+    rb'"(?:file_id|file_ids|vector_store_ids)"[ \t\r\n]*:[ \t\r\n]*'
+    # No bracket inside: what is looked at in vain is looked at once.
+    rb'(?:"([^"\\]{1,128})"|\[([^][{\\]{1,8192})\])'
+)
+_text = re.compile(rb'"([^"]{1,128})"')
+_MOST_MENTIONED: Final = 64
 _answer = msgspec.json.Decoder(_Answer)
 _request = msgspec.json.Decoder(_Request)
 
@@ -126,6 +134,21 @@ def ids_in_answer(body: bytes) -> tuple[str, ...]:
 def ids_in_request(body: bytes) -> tuple[str, ...]:
     """The ids that a JSON request goes on from."""
     return _ids_in(_request, body)
+
+
+def ids_mentioned(body: bytes) -> tuple[str, ...]:
+    """The ids of files and vector stores that a JSON request has somewhere inside.
+
+    In a response's input and tools, or what a vector store is made of. A text that speaks of such is
+    none: its quotes are escaped.
+    """
+    ids: list[bytes] = []
+    for found in _mention.finditer(body):
+        one, several = found.groups()
+        ids += _text.findall(several) if one is None else [one]
+        if len(ids) >= _MOST_MENTIONED:
+            break
+    return tuple(one.decode("utf-8", "replace") for one in ids[:_MOST_MENTIONED])
 
 
 def _ids_in(decoder: msgspec.json.Decoder[Any], body: bytes) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from openai_proxy.policy.stickiness import (
     ids_in_answer,
     ids_in_path,
     ids_in_request,
+    ids_mentioned,
     names_objects,
 )
 
@@ -140,6 +141,24 @@ def test_ids_in_answer(body: bytes, ids: tuple[str, ...]) -> None:
 def test_ids_in_request(body: bytes, ids: tuple[str, ...]) -> None:
     """What a request goes on from."""
     assert ids_in_request(body) == ids
+
+
+@pytest.mark.parametrize(
+    ("body", "ids"),
+    [
+        (b'{"input":[{"content":[{"type":"input_file","file_id":"file-1"}]}]}', ("file-1",)),
+        (b'{"tools":[{"type":"file_search","vector_store_ids" : [ "vs_1" , "vs_2" ]}]}', ("vs_1", "vs_2")),
+        (b'{"tools":[{"container":{"type":"auto","file_ids":["file-1"]}}]}', ("file-1",)),
+        (b'{"file_ids":["file-1"],"name":"x"}', ("file-1",)),
+        (b'{"file_ids":[' + b'"f",' * 1000 + b'"f"]}', ("f",) * 64),
+        (b'{"input":"see \\"file_id\\": \\"file-1\\""}', ()),
+        (b'{"file_ids":[],"file_id":null}', ()),
+        (b"{}", ()),
+    ],
+)
+def test_ids_mentioned(body: bytes, ids: tuple[str, ...]) -> None:
+    """Wherever they stand, but for texts."""
+    assert ids_mentioned(body) == ids
 
 
 @given(st.binary(max_size=60))

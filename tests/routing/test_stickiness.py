@@ -119,6 +119,23 @@ async def test_a_response_that_goes_on(world: MakeWorld, upstreams: Upstreams, f
     assert count(upstreams) == {"a": 0, "b": 3, "c": 0}
 
 
+async def test_a_response_of_a_file(world: MakeWorld, upstreams: Upstreams) -> None:
+    """One that names a file of ``b``'s goes there alone; one whose file nobody knows, as its model says."""
+    proxy = world(["a", "b"], retry={"attempts": 1})
+    name = await created(proxy, "files")
+
+    def content(file: str) -> dict[str, Any]:
+        return {
+            "model": ROUTE,
+            "input": [{"role": "user", "content": [{"type": "input_file", "file_id": file}]}],
+        }
+
+    answered = await proxy.ask(post("/v1/responses", content(name)))
+    assert answered.values(b"x-openai-proxy-provider") == [b"b"]
+    answered = await proxy.ask(post("/v1/responses", content("file-other")))
+    assert answered.values(b"x-openai-proxy-provider") == [b"a"]
+
+
 async def test_a_batch_of_a_file(world: MakeWorld, upstreams: Upstreams) -> None:
     """It is made where its file is; the files that it makes are there too, as its GET says."""
     proxy = world(["a", "b"])
