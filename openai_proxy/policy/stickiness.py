@@ -38,8 +38,15 @@ class Stickiness:
         return len(self._by_id)
 
     def remember(self, ids: Iterable[str], provider: str, now: float) -> None:
-        """``provider`` has made them."""
+        """``provider`` has made them.
+
+        Who was the first stays it: some servers let a client choose an id, and with another's it would
+        have that one's requests, and their keys, sent elsewhere.
+        """
         for one in ids:
+            maker, used_at = self._by_id.get(one, (provider, now))
+            if maker != provider and now - used_at <= self._seconds:
+                continue
             self._by_id[one] = (provider, now)
             self._by_id.move_to_end(one)
         while len(self._by_id) > self._most:

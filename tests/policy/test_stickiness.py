@@ -46,6 +46,17 @@ def test_time_limited() -> None:
     assert len(sticky) == 1
 
 
+def test_nobody_takes_anothers_object() -> None:
+    """A provider that names an id which another has made gets none of what follows, while that is known."""
+    sticky = Stickiness(seconds=10.0)
+    sticky.remember(["resp_1"], "openai", 0.0)
+    sticky.remember(["resp_1", "resp_2"], "other", 1.0)
+    assert sticky.provider_of(["resp_1"], 2.0) == "openai"
+    assert sticky.provider_of(["resp_2"], 2.0) == "other"
+    sticky.remember(["resp_1"], "other", 13.0)
+    assert sticky.provider_of(["resp_1"], 13.0) == "other"
+
+
 def test_forgotten() -> None:
     """What was deleted; deleting the unknown is no error."""
     sticky = Stickiness()
@@ -59,16 +70,17 @@ def test_forgotten() -> None:
     st.integers(1, 5),
 )
 def test_never_wrong(events: list[tuple[str, str, float]], most: int) -> None:
-    """An id has its last provider or none, and the map never grows past its bound."""
+    """An id has its first provider until it is not known any more, and the map never grows past its bound."""
     sticky = Stickiness(most=most, seconds=8.0)
     made: dict[str, str] = {}
     now = 0.0
     for one, provider, passed in events:
         now += passed
-        assert sticky.provider_of([one], now) in (made.get(one), None)
+        known = sticky.provider_of([one], now)
+        assert known in (made.get(one), None)
         sticky.remember([one], provider, now)
-        made[one] = provider
-        assert sticky.provider_of([one], now) == provider
+        made[one] = known or provider
+        assert sticky.provider_of([one], now) == made[one]
         assert len(sticky) <= most
 
 
