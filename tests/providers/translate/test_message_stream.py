@@ -11,6 +11,8 @@ import pytest
 from openai_proxy.observe.sse import SseSplitter
 from openai_proxy.observe.usage import QUIRKS
 from openai_proxy.providers.translate.event import CUT
+from openai_proxy.providers.translate.member import parsed_object
+from openai_proxy.providers.translate.to_messages import call as call_module
 from openai_proxy.providers.translate.to_messages.call import MAX_HELD_CHARS
 from openai_proxy.providers.translate.to_messages.stream import PING, MessageStream
 
@@ -393,6 +395,23 @@ def test_byte_by_byte() -> None:
     )
     one, other = MessageStream("m"), MessageStream("m")
     assert one.feed(whole) + one.end() == b"".join(other.feed(bytes([byte])) for byte in whole) + other.end()
+
+
+def test_long_calls_that_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is not read from its beginning with every fragment, and both are whole at the end."""
+    read: list[int] = []
+
+    def counted(said: str) -> Json | None:
+        read.append(len(said))
+        return parsed_object(said)
+
+    monkeypatch.setattr(call_module, "parsed_object", counted)
+    said = '{"a":"' + "x" * 400_000 + '"}'
+    pieces = [calls(call(0, "1", "", "f"), call(1, "2", "", "g"))]
+    for begin in range(0, len(said), 400):
+        pieces.append(calls(*(call(number, None, said[begin : begin + 400]) for number in (0, 1))))
+    assert blocks(*pieces) == [tool("1", said, "f"), tool("2", said, "g")]
+    assert sum(read) < 8 * len(said)
 
 
 @pytest.mark.parametrize("fragment", [call(0, None, "x" * 65536), None])

@@ -42,7 +42,7 @@ class Call(Struct):
 class Calls:
     """Which call a fragment is of, and whose turn it is: one is sent as it comes, the others wait."""
 
-    __slots__ = ("_by_id", "_by_index", "_chars", "_count", "_last", "current", "waiting")
+    __slots__ = ("_by_id", "_by_index", "_chars", "_count", "_last", "_unlooked_chars", "current", "waiting")
 
     def __init__(self) -> None:
         self.current: Call | None = None
@@ -52,6 +52,8 @@ class Calls:
         self._last: Call | None = None
         self._count = 0
         self._chars = 0
+        self._unlooked_chars = 0
+        """What has come since the current one was last looked at."""
 
     @property
     def any_seen(self) -> bool:
@@ -69,6 +71,7 @@ class Calls:
             call.name = name
         self._last = call
         self._chars += len(text)
+        self._unlooked_chars += _CHARS_PER_CALL + len(text)
         if self._chars > MAX_HELD_CHARS or (call.is_closed and text):
             return None
         if text:
@@ -103,7 +106,17 @@ class Calls:
         # A block is opened with its name: one that comes later would be lost.
         if not self.waiting or not self.waiting[0].name:
             return False
-        return self.current is None or _is_whole(self.current)
+        return self.current is None or self._is_whole(self.current)
+
+    def _is_whole(self, call: Call) -> bool:
+        # Two long calls whose fragments take turns would be read from their beginnings with each of them:
+        # more is not read than has come.
+        if sum(map(len, call.parts)) > self._unlooked_chars:
+            return False
+        self._unlooked_chars = 0
+        text = "".join(call.parts)
+        call.parts = [text] if text else []
+        return bool(text) and parsed_object(text) is not None
 
     def turn(self) -> Call | None:
         """Close the one before; the next, all of whose parts are to be sent now."""
@@ -112,7 +125,3 @@ class Calls:
             self.current.parts = []
         self.current = self.waiting.pop(0) if self.waiting else None
         return self.current
-
-
-def _is_whole(call: Call) -> bool:
-    return bool(call.parts) and parsed_object("".join(call.parts)) is not None
