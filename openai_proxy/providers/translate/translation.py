@@ -41,6 +41,10 @@ from openai_proxy.wire.fields import Field, values_of
 ANTHROPIC_VERSION: Final = b"2023-06-01"
 """The older of two: the newer one refuses temperature, top_p and top_k."""
 
+MOST_BRACKETS: Final = 250_000
+"""Of a request's arrays and objects, and in its texts: each may be a part, and a part is some microseconds
+in which everybody else waits. A million tokens of JSON have fewer."""
+
 _CHAT: Final = b"/v1/chat/completions"
 _MESSAGES: Final = b"/v1/messages"
 _COUNT_TOKENS: Final = b"/v1/messages/count_tokens"
@@ -121,6 +125,8 @@ class Kind:
         :param body: as the client sent it, JSON.
         :param model: what the upstream calls the model; said in the stead of what the client said.
         """
+        if body.count(b"{") + body.count(b"[") > MOST_BRACKETS:
+            raise Untranslatable("The request's body has too many parts to be translated.")
         decoded = decoded_text(_any, body)
         if not isinstance(decoded, dict):
             raise Untranslatable("The request's body is not a JSON object.")

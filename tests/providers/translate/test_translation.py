@@ -17,7 +17,12 @@ from openai_proxy.providers.translate.estimate import estimated_input_tokens
 from openai_proxy.providers.translate.event import CUT, data_event, named_event
 from openai_proxy.providers.translate.to_chat.error import NO_MESSAGE
 from openai_proxy.providers.translate.traits import ChatTraits, MessagesTraits, Sampling
-from openai_proxy.providers.translate.translation import Options, Translation, translation_for
+from openai_proxy.providers.translate.translation import (
+    MOST_BRACKETS,
+    Options,
+    Translation,
+    translation_for,
+)
 from openai_proxy.providers.translate.untranslatable import UnreadableAnswer, Untranslatable
 
 Json = dict[str, Any]
@@ -46,6 +51,12 @@ COMPLETION: Json = {
     ],
     "usage": {"prompt_tokens": 3, "completion_tokens": 1},
 }
+
+
+def test_a_body_of_brackets_is_not_translated() -> None:
+    """Each may be a part: some millions of them would hold up everybody for seconds."""
+    with pytest.raises(Untranslatable):
+        completion(metadata=[[]] * MOST_BRACKETS)
 
 
 def completion(options: Options | None = None, **asked: Any) -> Translation:
