@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote, unquote_to_bytes
+
+import msgspec
 
 from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.model import OTHER
@@ -19,7 +22,9 @@ _MESSAGES: Final = b"/v1/messages"
 _RETRY_COUNT: Final = b"x-stainless-retry-count"
 _ANTHROPIC_VERSION: Final = b"anthropic-version"
 _NOTED: Final = NameSet(frozenset({PROVIDER_FIELD, _RETRY_COUNT, _ANTHROPIC_VERSION}))
+_MODEL: Final = "model"
 _LONGEST_PROVIDER: Final = 64
+_LONGEST_DECODED: Final = 1024 * 1024
 _MOST_RETRIES: Final = 99
 _JSON_ALONE: Final = frozenset(
     {"chat_completions", "completions", "embeddings", "messages", "audio_speech", "responses"}
@@ -27,6 +32,8 @@ _JSON_ALONE: Final = frozenset(
 """Endpoints that generate from a JSON object and nothing else."""
 _MODEL_OPTIONAL: Final = frozenset({"responses"})
 """Of these: a prompt that is kept at the provider may name the model."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 Wrong = tuple[str, str, str | None]
 """What is wrong with a request: a message for its client, a code, and the member that it is about."""
@@ -97,14 +104,10 @@ class Question:
         """
         if self.model or self.body is None or endpoint not in _JSON_ALONE:
             return None
-        try:
-            # Only a wrong request is read twice; NaN is no JSON, and servers take it.
-            content = json.loads(self.body)
-        except (ValueError, RecursionError):
-            content = None
-        if not isinstance(content, dict):
+        content = _object_in(self.body)
+        if content is None:
             return "The request's body is no JSON object.", "invalid_json", None
-        if "model" in content and content["model"] != "":
+        if "model" in content and content["model"] not in ("", b'""'):
             return "`model` has to be a string.", "invalid_type", "model"
         if endpoint in _MODEL_OPTIONAL:
             return None
@@ -145,6 +148,18 @@ def _is_messages(path: bytes) -> bool:
 
 def _count(said: bytes | None) -> int:
     return min(int(said), _MOST_RETRIES) if said is not None and said.isdigit() and len(said) <= 4 else 0
+
+
+def _object_in(body: bytes) -> Mapping[str, object] | None:
+    """The members at a body's top; of a long one they are not decoded, which would hold up everybody."""
+    try:
+        if len(body) > _LONGEST_DECODED:
+            return {name: bytes(value) for name, value in _members.decode(body).items() if name == _MODEL}
+        # Only a wrong request is read twice; NaN is no JSON, and servers take it.
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _parameter(query: bytes, name: bytes) -> bytes:

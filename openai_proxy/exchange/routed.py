@@ -21,6 +21,7 @@ from openai_proxy.exchange.question import Question, Wrong
 from openai_proxy.exchange.race import Race
 from openai_proxy.exchange.routed_attempt import RoutedAttempt
 from openai_proxy.exchange.told import ToldExchange
+from openai_proxy.observe.json_spans import TangledJson
 from openai_proxy.observe.record import SLOW, AttemptResult, MoveKind
 from openai_proxy.policy.retry import Step
 from openai_proxy.policy.retry_fields import RetryFields, retry_fields_in
@@ -34,6 +35,7 @@ from openai_proxy.wire.errors import HeadTimedOut, UpstreamError
 from openai_proxy.wire.request import Request
 
 _NOTHING_SAID: Final = RetryFields()
+_TANGLED: Final = "The request's body has too many brackets and members to be changed for its target."
 
 
 class Wait:
@@ -285,6 +287,9 @@ class RoutedExchange(ToldExchange):
                 self._refuse(
                     refusing(400, "The model's name cannot stand in a path.", "invalid_model", "model")
                 )
+        elif isinstance(error, TangledJson):
+            if not self._leaves(attempt, AttemptResult.ABORTED):
+                self._refuse(refusing(400, _TANGLED, "invalid_json", None))
         else:
             super().failed(attempt, failure)
 

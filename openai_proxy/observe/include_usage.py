@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from openai_proxy.observe.asked import Asked, asked_in
-from openai_proxy.observe.json_spans import members
+from openai_proxy.observe.json_spans import TangledJson, members
 from openai_proxy.observe.members import decoded
 
 _OPTIONS: Final = "stream_options"
@@ -34,7 +34,8 @@ def splice_include_usage(body: bytes, asked: Asked | None = None) -> bytes | Non
     """``body`` with ``stream_options.include_usage`` set to true and every other byte kept.
 
     None if it is not to be changed: no stream is asked for, the client decided itself, or it is
-    no valid JSON object. A ``null`` decides nothing, and is replaced.
+    no valid JSON object, or one with more members than anybody means. A ``null`` decides nothing, and is
+    replaced.
 
     :param asked: what is in ``body``, if that is known already
     """
@@ -51,13 +52,20 @@ def splice_include_usage(body: bytes, asked: Asked | None = None) -> bytes | Non
             return None
     elif options.include_usage is not None:
         return None
+    try:
+        return _with_options(body, options is None)
+    except TangledJson:
+        return None
+
+
+def _with_options(body: bytes, is_null: bool) -> bytes:
     begin = _only(body)
     if begin:
-        spliced = _spliced(body, begin, options is None)
+        spliced = _spliced(body, begin, is_null)
         if _is_asked(spliced):
             return spliced
     begin, _ = _last(body, 0, _OPTIONS)
-    return _spliced(body, begin, options is None)
+    return _spliced(body, begin, is_null)
 
 
 def _only(body: bytes) -> int:

@@ -17,7 +17,8 @@ _NAMED: Final = re.compile(rb'"model"[ \t\n\r]*+:[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\
 def splice_model(body: bytes, model: str) -> bytes | None:
     """``body`` with ``model`` as its top's ``model``; of several members called so, the last one counts.
 
-    The same object if it says so already. None if it names no model, or is no valid JSON object.
+    The same object if it says so already. None if it names no model, or is no valid JSON object. Raises
+    :class:`~openai_proxy.observe.json_spans.TangledJson`.
     """
     asked = asked_in(body).model
     if not asked:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from openai_proxy.observe.json_spans import Member, members
+from openai_proxy.observe.json_spans import Member, TangledJson, members
 from openai_proxy.observe.members import UNREADABLE
 
 MAX_CHOICES: Final = 256
@@ -61,11 +61,16 @@ def with_right_reasons(body: bytes) -> bytes:
 def spliced(data: bytes, begin: int, wrong: Mapping[int, Wrong]) -> bytes:
     """The object in ``data`` from ``begin`` on (behind white space), with what is wrong put right.
 
-    It must be valid JSON with all that ``wrong``, by place in its ``choices``, tells of.
+    It must be valid JSON with all that ``wrong``, by place in its ``choices``, tells of. One with more
+    members than anybody means stays as it is.
     """
     parts: list[bytes] = []
     done = 0
-    for start, end, text in sorted(_splices(data, begin, wrong)):
+    try:
+        splices = sorted(_splices(data, begin, wrong))
+    except TangledJson:
+        return data
+    for start, end, text in splices:
         parts += (data[done:start], text)
         done = end
     return b"".join([*parts, data[done:]])

@@ -32,7 +32,8 @@ class RequestRules:
         """The body as the provider takes it, and the names that were taken out or renamed.
 
         A member whose new name is there too is taken out: both would be one too many. What is no JSON
-        object, or has none of the names, comes back as it is: the same object.
+        object, or has none of the names, comes back as it is: the same object. Raises
+        :class:`~openai_proxy.observe.json_spans.TangledJson`.
         """
         if not self._named:
             return body, ()

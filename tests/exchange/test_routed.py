@@ -203,6 +203,15 @@ def _model_paths(paths: dict[str, Any]) -> ModelPaths:
     return ModelPaths(**paths)
 
 
+def test_a_model_that_cannot_be_found_in_time_is_the_clients_error() -> None:
+    """400, and nobody is asked: a body of a million members would hold up everybody."""
+    rig = RoutedRig()
+    rig.ask(b'{"a":{"model":"x"},' + b'"x":1,' * 60_000 + b'"model":"fast","messages":[]}')
+    status, _, body = rig.answer()
+    assert (status, json.loads(body)["error"]["code"]) == (400, "invalid_json")
+    assert rig.record().outcome == "client_error"
+
+
 def test_a_body_over_the_holding_limit_goes_to_the_default_provider() -> None:
     """Its model is not known: it stands in no path, and is `other` in the numbers."""
     paths = _model_paths({"prefix": "/deployments/{model}", "endpoints": ("chat/completions",)})

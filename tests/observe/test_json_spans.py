@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_proxy.observe.json_spans import members
+from openai_proxy.observe.json_spans import MOST_STEPS, TangledJson, members
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -40,3 +40,23 @@ def test_spans(value: dict[str, Any], indent: Any, ascii_only: bool) -> None:
 def test_names(body: bytes, names: list[str]) -> None:
     """Only those of the object itself, in order, with their escapes read."""
     assert [member.name for member in members(body)] == names
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":[' + b"[]," * MOST_STEPS + b"1]}",
+        b"{" + b'"x":1,' * MOST_STEPS + b'"a":1}',
+        b"{" + b'"x":[[]],' * (MOST_STEPS // 8) + b'"a":1}',
+    ],
+)
+def test_what_nobody_means_is_not_gone_through(body: bytes) -> None:
+    """A body of brackets or members alone would hold up everybody for seconds."""
+    with pytest.raises(TangledJson):
+        list(members(body))
+
+
+def test_a_long_text_is_gone_through() -> None:
+    """Its brackets are no steps."""
+    body = b'{"a":"' + b"[{" * MOST_STEPS + b'","b":1}'
+    assert [member.name for member in members(body)] == ["a", "b"]
