@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +48,8 @@ ERROR_TYPES = {
     429: "rate_limit_error",
 }
 _FILE = re.compile(r"files/(file-\w+)(/content)?")
+_FILE_NUMBERS = itertools.count()
+"""Of all upstreams: no two providers make the same id."""
 
 
 class OpenAIForm(FormUpstream):
@@ -180,7 +183,7 @@ class OpenAIForm(FormUpstream):
         """A file, kept."""
         form = asked.form()
         need(form.keys() == {"purpose", "file"} and form["purpose"] == b"batch", f"parts: {sorted(form)}")
-        name = f"file-{len(self.uploads)}"
+        name = f"file-{next(_FILE_NUMBERS)}"
         self.uploads[name] = form["file"]
         return self.whole(self._file_object(name))
 
