@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from twisted.web.resource import IResource, Resource
@@ -18,6 +19,7 @@ from openai_proxy.wire.fields import Field, first_of
 from openai_proxy.wire.request import Request
 
 JSON: Field = (b"Content-Type", b"application/json")
+_LONGEST_SEGMENT = 40
 _READS = (b"GET", b"HEAD")
 
 
@@ -31,13 +33,21 @@ class NotFound(Resource):
         super().__init__()
         self._count = count
         self._seconds = seconds
+        self.names: list[str] = []
+        """Of the routes."""
+
+    def _meant(self, path: bytes) -> str:
+        """What may have been meant: a provider's name is easily misspelt."""
+        segment = path[1 : 1 + _LONGEST_SEGMENT].partition(b"/")[0].decode("latin-1")
+        near = get_close_matches(segment, self.names, 1)
+        return f" Did you mean /{near[0]}/?" if near else ""
 
     def render(self, request: Request) -> int:
         is_anthropic = first_of(request.fields, b"anthropic-version") is not None
         body = refusal(
             ANTHROPIC if is_anthropic else OPENAI,
             404,
-            "Unknown path. The proxy's routes are listed at /.",
+            "Unknown path. The proxy's routes are listed at /." + self._meant(request.path),
             "invalid_request_error",
             "unknown_url",
         )

@@ -41,6 +41,7 @@ class ProxySite(Site):
         for segment, resource in routes.items():
             streams = getattr(resource, "streams", False)
             self.root.putChild(segment, resource if streams else Exposition(resource, self._not_found))
+        self._not_found.names = [segment.decode("ascii") for segment in routes]
         paths = sorted(f"/{segment.decode()}" for segment in self.root.listStaticNames())
         self.root.putChild(b"", Page(lambda: (200, about(paths)), self._not_found))
 

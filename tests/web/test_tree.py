@@ -109,6 +109,18 @@ def test_unknown_paths_are_counted_404s(path: bytes) -> None:
     rig.done()
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [(b"/opnai/v1/models", " Did you mean /openai/?"), (b"/zzz", ""), (b"/" + b"o" * 9000, "")],
+)
+def test_an_unknown_path_that_is_near_a_route(path: bytes, meant: str) -> None:
+    """What may have been meant is said."""
+    rig = Rig()
+    message = json.loads(rig.get(path)[1])["error"]["message"]
+    assert message == "Unknown path. The proxy's routes are listed at /." + meant
+    rig.done()
+
+
 def test_an_unknown_path_of_an_anthropic_client() -> None:
     """In its own form."""
     rig = Rig()
