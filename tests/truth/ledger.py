@@ -49,7 +49,7 @@ class Tokens:
 def tokens_of(usage: dict[str, Any]) -> Tokens:
     """Of a usage object in either of OpenAI's forms."""
     names = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
-    into = next((usage[name] for name in names if usage.get(name)), {})
+    into: dict[str, Any] = next((usage[name] for name in names if usage.get(name)), {})
     out = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
     output = usage.get("completion_tokens", usage.get("output_tokens"))
     if output is None and "prompt_tokens" in usage:
