@@ -397,6 +397,15 @@ def test_byte_by_byte() -> None:
     assert one.feed(whole) + one.end() == b"".join(other.feed(bytes([byte])) for byte in whole) + other.end()
 
 
+@pytest.mark.parametrize("chars", range(1, len(used(prompt_tokens=1, completion_tokens=2)) - 3))
+def test_an_end_inside_the_usage(chars: int) -> None:
+    """A stream that ends in half an event is cut, though its framing says that it is whole."""
+    begun = chunk(content="a") + chunk("stop") + used(prompt_tokens=1, completion_tokens=2)[:chars]
+    events = run(begun)
+    assert events[-1]["type"] == "error"
+    assert "message_stop" not in [event["type"] for event in events]
+
+
 def test_long_calls_that_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first is not read from its beginning with every fragment, and both are whole at the end."""
     read: list[int] = []

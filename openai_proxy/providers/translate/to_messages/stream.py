@@ -185,13 +185,16 @@ class MessageStream:
         did not come, and the end is not the answer's.
         """
         out: list[bytes] = []
+        is_cut = not self._splitter.between
         for name, event in self._splitter.finish():
             # Half an event is not unreadable, but cut.
             is_whole = event.startswith(b"[DONE]") or decoded_text(_chunk, event) is not None
+            is_cut = not is_whole
             if not (self.ended or self.failed) and is_whole:
                 self._take(name, event, out)
         if not (self.ended or self.failed):
-            if whole and self._reason is not None:
+            # What the upstream ends inside of an event it has not ended: its usage was still to come.
+            if whole and not is_cut and self._reason is not None:
                 # Not all servers say [DONE].
                 self._finish(out)
             else:
