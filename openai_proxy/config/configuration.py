@@ -11,7 +11,7 @@ from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from openai_proxy.config.address import listen_description
-from openai_proxy.config.document import parse
+from openai_proxy.config.document import MAX_BYTES, parse
 from openai_proxy.config.file import AccessLog, File
 from openai_proxy.config.problems import ConfigError, Place, Problem
 from openai_proxy.config.provider import Provider, by_own_url, resolved
@@ -94,7 +94,9 @@ def load(
     """
     problems: list[Problem] = []
     try:
-        content = path.read_bytes()
+        with path.open("rb") as opened:
+            # No more than is refused: a device has no end.
+            content = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(path, [Problem((), None, error.strerror or "cannot be read")]) from None
     root = parse(content, problems)

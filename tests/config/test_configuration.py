@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from openai_proxy.config.configuration import Configuration, load
+from openai_proxy.config.document import MAX_BYTES
 from openai_proxy.config.problems import ConfigError
 from openai_proxy.config.provider import Provider
 from openai_proxy.config.secret import SecretReader
@@ -69,6 +70,11 @@ observation: {answers: false, include_usage: false}
 prices: {file: prices.toml}
 access_log: {file: log/access.json, sample: 10}
 """
+
+
+def test_a_file_without_an_end_is_told() -> None:
+    """It is not read until the memory is full."""
+    assert problems(Path("/dev/zero")) == [f"None: longer than {MAX_BYTES} bytes"]
 
 
 def test_every_setting_of_a_daemon_can_be_given(write: Write) -> None:
