@@ -13,6 +13,9 @@ from openai_proxy.providers.translate.member import Json
 from openai_proxy.providers.translate.untranslatable import UnreadableAnswer
 
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+MOST_BRACKETS: Final = 250_000
+"""Of a text's arrays and objects, and in its strings: each may be a part, and a part is some microseconds in
+which everybody else waits. A million tokens of JSON have fewer."""
 _GZIP_BEGINS: Final = b"\x1f\x8b"
 _DATA: Final = b"data:"
 _SAID_BY_BODY: Final = 500
@@ -95,4 +98,9 @@ def _decoded(data: bytes) -> Any:
             return None
     if data.startswith((_DATA, b"event:")):
         data = data[data.find(_DATA) + len(_DATA) :].partition(b"\n")[0] if _DATA in data else b""
-    return decoded_text(_any, data)
+    return None if is_tangled(data) else decoded_text(_any, data)
+
+
+def is_tangled(text: bytes) -> bool:
+    """Whether it has more than ``MOST_BRACKETS``."""
+    return text.count(b"{") + text.count(b"[") > MOST_BRACKETS

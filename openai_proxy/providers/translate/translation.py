@@ -20,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from openai_proxy.observe.usage import NO_QUIRKS, Quirks
-from openai_proxy.providers.translate.converter import Converter, GatheredConverter
+from openai_proxy.providers.translate.converter import Converter, GatheredConverter, is_tangled
 from openai_proxy.providers.translate.estimate import estimated_input_tokens
 from openai_proxy.providers.translate.event import decoded_text, encode
 from openai_proxy.providers.translate.field import completion_fields, message_fields
@@ -40,10 +40,6 @@ from openai_proxy.wire.fields import Field, values_of
 
 ANTHROPIC_VERSION: Final = b"2023-06-01"
 """The older of two: the newer one refuses temperature, top_p and top_k."""
-
-MOST_BRACKETS: Final = 250_000
-"""Of a request's arrays and objects, and in its texts: each may be a part, and a part is some microseconds
-in which everybody else waits. A million tokens of JSON have fewer."""
 
 _CHAT: Final = b"/v1/chat/completions"
 _MESSAGES: Final = b"/v1/messages"
@@ -125,7 +121,7 @@ class Kind:
         :param body: as the client sent it, JSON.
         :param model: what the upstream calls the model; said in the stead of what the client said.
         """
-        if body.count(b"{") + body.count(b"[") > MOST_BRACKETS:
+        if is_tangled(body):
             raise Untranslatable("The request's body has too many parts to be translated.")
         decoded = decoded_text(_any, body)
         if not isinstance(decoded, dict):

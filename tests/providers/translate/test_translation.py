@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from openai_proxy.observe.sse import SseSplitter
 from openai_proxy.providers.translate import converter as converter_module
-from openai_proxy.providers.translate.converter import Converter
+from openai_proxy.providers.translate.converter import MOST_BRACKETS, Converter
 from openai_proxy.providers.translate.estimate import estimated_input_tokens
 from openai_proxy.providers.translate.event import CUT, data_event, named_event
 from openai_proxy.providers.translate.to_chat.error import NO_MESSAGE
 from openai_proxy.providers.translate.traits import ChatTraits, MessagesTraits, Sampling
 from openai_proxy.providers.translate.translation import (
-    MOST_BRACKETS,
     Options,
     Translation,
     translation_for,
@@ -57,6 +56,14 @@ def test_a_body_of_brackets_is_not_translated() -> None:
     """Each may be a part: some millions of them would hold up everybody for seconds."""
     with pytest.raises(Untranslatable):
         completion(metadata=[[]] * MOST_BRACKETS)
+
+
+def test_an_answer_of_brackets_is_not_translated() -> None:
+    """It held up everybody for a second."""
+    converter = message().body_converter(200, False, NOW)
+    converter.feed(json.dumps(COMPLETION | {"more": [[]] * MOST_BRACKETS}).encode())
+    with pytest.raises(UnreadableAnswer):
+        converter.end(whole=True)
 
 
 def completion(options: Options | None = None, **asked: Any) -> Translation:
