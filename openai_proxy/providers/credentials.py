@@ -15,11 +15,13 @@ from openai_proxy.wire.fields import Field, NameSet
 _AUTHORIZATION: Final = b"authorization"
 _BEARER: Final = b"bearer "
 _KEY_FIELDS: Final = frozenset(name.encode() for name in CREDENTIAL_FIELDS)
-_KEY_PARAMETERS: Final = frozenset({b"key", b"api_key", b"api-key"})
+_KEY_PARAMETERS: Final = frozenset({b"key", b"api_key", b"api-key", b"access_token", b"subscription-key"})
+_COMPANIONS: Final = frozenset({b"cookie", b"ocp-apim-subscription-key"})
+"""Fields that may let a client in beside its key: where that one is taken off, so are they."""
 _SUBPROTOCOLS: Final = b"sec-websocket-protocol"
-HOLDS_KEY: Final = _KEY_FIELDS | {_SUBPROTOCOLS}
+HOLDS_KEY: Final = _KEY_FIELDS | _COMPANIONS | {_SUBPROTOCOLS}
 """Fields that a client's key may stand in, in lower case."""
-_HOLDS_KEY: Final = NameSet(HOLDS_KEY)
+_HOLDS_KEY: Final = NameSet(_KEY_FIELDS | {_SUBPROTOCOLS})
 _KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
 """What browsers, whose WebSockets have no header fields, put before their key."""
 _TOKEN: Final = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*")
@@ -148,4 +150,4 @@ def _tidy(field: Field) -> list[Field]:
 
 @lru_cache(maxsize=256)
 def _may_hold_key(also: frozenset[bytes]) -> NameSet:
-    return NameSet(_KEY_FIELDS | also | {_SUBPROTOCOLS})
+    return NameSet(HOLDS_KEY | also)

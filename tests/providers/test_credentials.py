@@ -167,9 +167,17 @@ def test_no_key_reaches_another(fields: Fields, parameters: list[bytes], form: C
     assert to.count(b"a=b") == parameters.count(b"a=b")
 
 
-@pytest.mark.xfail(strict=True, reason="these two spellings of a key are not known yet")
 @pytest.mark.parametrize("name", [b"access_token", b"subscription-key"])
 def test_googles_token_and_azures_gateway_key_in_the_query(name: bytes) -> None:
     """Both are keys of a client's, and none goes to a provider whose key is ours."""
     _, target = with_key([], b"/v1/models?a=1&%b=%b" % (name, CANARY), BEARER, OURS)
     assert CANARY not in target
+
+
+@pytest.mark.parametrize("name", [b"Cookie", b"ocp-apim-subscription-key"])
+def test_what_lets_a_client_in_beside_its_key_goes_with_it(name: bytes) -> None:
+    """It is the client's, as its key is; where that one travels on, so does this."""
+    fields = [(name, CANARY), (b"Authorization", b"Bearer " + CANARY)]
+    sent, _ = with_key(fields, b"/v1/models", BEARER, OURS)
+    assert all(CANARY not in value for _, value in sent)
+    assert with_key(fields, b"/v1/models", BEARER, None)[0] == fields
