@@ -22,6 +22,8 @@ _ANTHROPIC_VERSION: Final = b"anthropic-version"
 _FOREIGN: Final = {"openai": b"anthropic-", "anthropic": b"openai-"}
 """What the fields of the other dialect begin with, by a provider's dialect."""
 _OURS: Final = NameSet(frozenset({PROVIDER_FIELD}))
+_ACCOUNT: Final = frozenset({b"openai-organization", b"openai-project"})
+"""Of the client's own account at OpenAI: with a key of ours an error there, and nobody else's business."""
 _DOTS: Final = frozenset({".", ".."})
 
 
@@ -72,7 +74,8 @@ class Addressing:
         self._native_credential = provider.native_credential or provider.credential
         forms = (self._credential, self._native_credential)
         self._also = frozenset(form.name.lower().encode("ascii") for form in forms)
-        self._dropped = NameSet(frozenset(name.lower().encode("ascii") for name in provider.drop_headers))
+        dropped = _ACCOUNT | {name.lower().encode("ascii") for name in provider.drop_headers}
+        self._dropped = NameSet(dropped)
         self._headers = list(_constant_fields(provider))
         self._query = [
             (name.encode("ascii"), _parameter(name, provider.query[name])) for name in provider.query
@@ -82,12 +85,7 @@ class Addressing:
         self._model_endpoints = frozenset(
             one.strip("/").encode("ascii") for one in (paths.endpoints if paths is not None else ())
         )
-        self._looked_at = NameSet(
-            HOLDS_KEY
-            | self._also
-            | {PROVIDER_FIELD, _ANTHROPIC_VERSION}
-            | {name.lower().encode("ascii") for name in provider.drop_headers}
-        )
+        self._looked_at = NameSet(HOLDS_KEY | self._also | {PROVIDER_FIELD, _ANTHROPIC_VERSION} | dropped)
         self._is_usual = (
             not self._headers
             and not self._query

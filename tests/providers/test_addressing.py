@@ -403,3 +403,14 @@ def test_the_short_way_says_what_the_long_one_says(fields: Fields, has_key: bool
     long._is_usual = False
     made, url = short.unified(fields, target, "m", key)
     assert (made, url) == long.unified(fields, target, "m", key)
+
+
+@pytest.mark.parametrize("name", [b"OpenAI-Organization", b"openai-project"])
+def test_a_clients_account_is_nobodys_with_a_key_of_ours(name: bytes) -> None:
+    """Whoever the provider is; with the client's own key it goes on."""
+    fields: Fields = [(name, b"org-1"), ACCEPT]
+    for key in (OURS, None):
+        provider = resolved(Provider(base_url="https://host", api_key=key), None, "mine")
+        addressing = Addressing(provider)
+        for made, _ in (addressing.native(fields, CHAT, key), addressing.unified(fields, CHAT, "m", key)):
+            assert ((name, b"org-1") in made) is (key is None)
