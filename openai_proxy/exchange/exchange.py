@@ -95,6 +95,8 @@ class Exchange:
     """When the last byte came that had to be there before the request could be sent on."""
     given_at: float | None = None
     """When the answer was written to the client's socket, or to what waits for it."""
+    first_bytes = 0
+    """What is waited for of a body that is too long to be held."""
     blocked_before = 0.0
     """How long the client had been waited for, in all, when it began."""
     blocked_at_end: float | None = None
@@ -183,7 +185,7 @@ class Exchange:
             # As it mostly is: it came in one segment with its head.
             self._read(body.held(limit_bytes, held_bodies))
         else:
-            self._wait(body.hold(limit_bytes, held_bodies), self._read)
+            self._wait(body.hold(limit_bytes, held_bodies, self.first_bytes), self._read)
 
     def _wait(self, deferred: Deferred[Any], then: Callable[[Any], None]) -> None:
         self._waits_for = deferred

@@ -31,6 +31,7 @@ from openai_proxy.providers.addressing import UnaddressableModel
 from openai_proxy.providers.translate.untranslatable import Untranslatable
 from openai_proxy.relay.download import Drain
 from openai_proxy.relay.failures import ErrorAnswer, error_answer_for, refusing
+from openai_proxy.wire.body import FIRST_BYTES
 from openai_proxy.wire.errors import HeadTimedOut, UpstreamError
 from openai_proxy.wire.request import Request
 
@@ -69,6 +70,9 @@ class RoutedExchange(ToldExchange):
         self._race = Race()
         self.client_dialect = self._question.client_dialect
         self.client_retry = self._question.client_retry
+        if self._question.boundary is not None:
+            # A form names its model before its files: it is routed by that, however long they are.
+            self.first_bytes = FIRST_BYTES
 
     # Where to.
 

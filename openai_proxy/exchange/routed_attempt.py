@@ -79,8 +79,6 @@ class RoutedAttempt(Attempt):
         """Raises :class:`Untranslatable`."""
         question, target = self.question, self.target
         dialect = self.owner.client_dialect
-        if question.body is None and question.boundary is not None and self.model != question.model:
-            raise Untranslatable("The form is too long for its `model` to be changed.", "model")
         kind = translation_for(dialect, target.provider.dialect, self.owner.request.method, question.path)
         if kind is None:
             return None

@@ -86,15 +86,7 @@ class Addressing:
             one.strip("/").encode("ascii") for one in (paths.endpoints if paths is not None else ())
         )
         self._looked_at = NameSet(HOLDS_KEY | self._also | {PROVIDER_FIELD, _ANTHROPIC_VERSION} | dropped)
-        self._is_usual = (
-            not self._headers
-            and not self._query
-            and paths is None
-            and self._dialect == "openai"
-            and self._credential.place == "header"
-            and self._credential.name.lower().encode("ascii") == _AUTHORIZATION
-            and (self.uses_own_key or self.keeps_client_key)
-        )
+        self._is_usual = _is_usual(provider)
         """Whether most requests need at most another key in its one place."""
         self._own: tuple[Secret, Field] | None = None
         """The key that was sent last, and its field."""
@@ -196,6 +188,17 @@ class Addressing:
             before, after = self._model_prefix
             return b"%b%b%b%b" % (before.encode("ascii"), _segment(model), after.encode("ascii"), rest)
         return self._prefix + rest
+
+
+def _is_usual(provider: Provider) -> bool:
+    credential = provider.credential
+    return (
+        not (provider.headers or provider.query or provider.model_paths)
+        and provider.dialect == "openai"
+        and credential.place == "header"
+        and credential.name.lower().encode("ascii") == _AUTHORIZATION
+        and (provider.has_key or provider.keeps_client_key)
+    )
 
 
 def _segment(model: str) -> bytes:

@@ -171,8 +171,10 @@ class RequestBody:
             raise HeldBodiesFull
         return self._joined()
 
-    def hold(self, limit_bytes: int, held_bodies: HeldBodies) -> Deferred[bytes | None]:
+    def hold(self, limit_bytes: int, held_bodies: HeldBodies, first_bytes: int = 0) -> Deferred[bytes | None]:
         """The whole body; or None if it is longer than the limit, and then it can only be sent on.
+
+        Of one that is known to be longer, so many ``first_bytes`` are waited for: see ``beginning``.
 
         Fails with :class:`HeldBodiesFull` or :class:`BodyLost`. The memory is counted in
         ``held_bodies`` until :meth:`discard`.
@@ -183,7 +185,10 @@ class RequestBody:
             return maybeDeferred(self.held, limit_bytes, held_bodies)
         known = self.length if isinstance(self.length, int) else None
         if (self.buffered_bytes if known is None else known) > limit_bytes:
-            return succeed(None)
+            if self.buffered_bytes >= first_bytes:
+                return succeed(None)
+            # It is given up as soon as these are here, and needs no more room.
+            limit_bytes, known = min(first_bytes, limit_bytes) - 1, None
         self._held_by = held_bodies
         if not held_bodies.has_room(known or 0) or not self._reserve(self.buffered_bytes):
             return fail(HeldBodiesFull())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openai_proxy.config.provider import ModelPaths
-from openai_proxy.config.routing import Breaker, Retry
+from openai_proxy.config.routing import Breaker, Retry, Route, Target
 from openai_proxy.config.secret import Secret
 from openai_proxy.config.settings import Limits
 from openai_proxy.observe.record import Move, MoveKind
@@ -246,6 +246,23 @@ def test_a_form_that_is_too_long_for_another_name_is_refused() -> None:
     status, _, body = rig.answer()
     assert (status, json.loads(body)["error"]["param"]) == (400, "model")
     rig.record()
+
+
+@pytest.mark.parametrize("first", [0, 20, 4000, 5500])
+def test_a_form_that_is_too_long_to_be_held_is_routed_by_its_beginning(first: int) -> None:
+    """Whatever of it came with its head: what is not known yet is no reason for the default provider."""
+    models = {"fast": Route(targets=(Target(provider="two"),))}
+    rig = RoutedRig(models=models, limits=Limits(held_body_bytes=5000))
+    form = FORM.replace(b"abc", b"a" * 9000)
+    head = b"POST /v1/images/edits HTTP/1.1\r\nHost: x\r\n%b\r\nContent-Length: %d\r\n\r\n"
+    rig.client.send(head % (FORM_TYPE, len(form)) + form[:first])
+    rig.client.send(form[first:])
+    assert not rig.one.asks
+    assert rig.two.last.sent == form
+    rig.two.last.give(200, b"{}")
+    assert rig.answer()[0] == 200
+    assert rig.record().received_bytes == len(form)
+    assert rig.client.site.held_bodies.held_bytes == 0
 
 
 def test_half_a_body_is_not_sent_twice() -> None:
