@@ -24,6 +24,7 @@ from openai_proxy.providers.addressing import Addressing
 from openai_proxy.providers.configured import provider_of, wants_asking
 from openai_proxy.providers.request_rules import RequestRules
 from openai_proxy.providers.token_source import key_source_of
+from openai_proxy.providers.translate.dropped import NAMES
 from openai_proxy.providers.translate.translation import Options
 from openai_proxy.relay.client import TransparentClient
 from openai_proxy.web.relay import Relay
@@ -72,6 +73,7 @@ class Wiring:
             metrics.watch_rest(provider, model, partial(_rests, breaker, seconds))
         for route in file.models.values():
             metrics.expect_route([target.provider for target in route.targets])
+        metrics.know_members(NAMES)
         for configured in self._configuration.providers.values():
             metrics.know_members([*configured.quirks.drop, *configured.quirks.rename, "stream_options"])
 

@@ -168,3 +168,21 @@ def test_keys_are_fetched_no_more_behind_the_end(rig: Rig) -> None:
     failures: list[Any] = []
     waiting.addErrback(failures.append)
     assert len(failures) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "member"),
+    [("anthropic/claude-haiku-4-5", "seed"), ("local/m", "user"), ("local/m", "stream_options")],
+)
+def test_what_is_not_sent_is_counted_by_its_name(rig: Rig, model: str, member: str) -> None:
+    """Whether the dialect has no word for it, or the provider refuses it."""
+    asked = {"model": model, "messages": [{"role": "user", "content": "hi"}], member: 1}
+    rig.ask(b"/v1/chat/completions", json.dumps(asked).encode())
+    rig.upstream.last.give(400, ERROR)
+    rig.client.leave()
+    [record] = rig.sink.ended
+    rig.metrics.exchange_began(record.endpoint)
+    rig.metrics.exchange_ended(record)
+    provider = model.partition("/")[0]
+    sample = f'openai_proxy_dropped_members_total{{member="{member}",provider="{provider}"}} 1.0'
+    assert sample.encode() in generate_latest(rig.metrics.registry)

@@ -29,7 +29,7 @@ class RequestRules:
         self._named = self._drop | self._rename.keys()
 
     def applied(self, body: bytes) -> tuple[bytes, tuple[str, ...]]:
-        """The body as the provider takes it, and the names that were taken out or renamed.
+        """The body as the provider takes it, and the names that were taken out: none of a renamed one.
 
         A member whose new name is there too is taken out: both would be one too many. What is no JSON
         object, or has none of the names, comes back as it is: the same object. Raises
@@ -48,7 +48,7 @@ class RequestRules:
     def _rewritten(self, body: bytes, there: Set[str]) -> tuple[bytes, tuple[str, ...]]:
         begin = start = body.index(b"{") + 1
         kept: list[bytes] = []
-        changed: list[str] = []
+        dropped: list[str] = []
         for name, _, value_end in members(body):
             end = value_end
             while body[end] in _SPACE:
@@ -56,11 +56,11 @@ class RequestRules:
             piece = self._member(name, body[start:end], there)
             if piece is not None:
                 kept.append(piece)
-            if name in self._named:
-                changed.append(name)
+            else:
+                dropped.append(name)
             # The last one ends at the brace; nothing is cut there.
             start = end + 1 if body[end] == _COMMA else end
-        return body[:begin] + b",".join(kept) + body[start:], tuple(dict.fromkeys(changed))
+        return body[:begin] + b",".join(kept) + body[start:], tuple(dict.fromkeys(dropped))
 
     def _member(self, name: str, piece: bytes, there: Set[str]) -> bytes | None:
         """One member with the white space around it, as it is to be; None if it is not to be."""
