@@ -41,7 +41,7 @@ from openai_proxy.wire.fields import HOP_BY_HOP, Field, NameSet, end_to_end, fir
 from openai_proxy.wire.request import Request
 
 _NOT_SENT_ON: Final = NameSet(HOP_BY_HOP | {b"host", b"content-length", b"expect"})
-_RATE_LIMITED: Final = 429
+RATE_LIMITED: Final = 429
 _STOPPED: Final = 503
 _ANTHROPIC_VERSION: Final = b"anthropic-version"
 
@@ -284,7 +284,7 @@ class Exchange:
     def _tell_sink(self, attempt: Attempt) -> None:
         status, provider = attempt.status, attempt.target.provider
         self.model = self.context.models.of_answer(provider, attempt.model, status)
-        if status < 400 or status == _RATE_LIMITED:
+        if status < 400 or status == RATE_LIMITED:
             is_stream = status < 400 and attempt.reading is not None and attempt.reading.is_stream
             self.context.sink.answer_began(provider.name, self.model, attempt.fields, is_stream)
             self.is_stream = is_stream

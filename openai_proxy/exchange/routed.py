@@ -14,7 +14,7 @@ from openai_proxy.exchange.account import attempt_record, result_of_status, with
 from openai_proxy.exchange.attempt import Attempt, Sent
 from openai_proxy.exchange.course import Course, Leg
 from openai_proxy.exchange.error_in_answer import status_of
-from openai_proxy.exchange.exchange import ExchangeContext
+from openai_proxy.exchange.exchange import RATE_LIMITED, ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
 from openai_proxy.exchange.patience import Patience
 from openai_proxy.exchange.question import Question, Wrong
@@ -305,6 +305,11 @@ class RoutedExchange(ToldExchange):
         if attempt.status == 429 and attempt.target.has_own_key and fields.rest_seconds:
             attempt.leg.breaker.rest(fields.rest_seconds, now)
         if self._follows(attempt, result_of_status(attempt.status), attempt.status, fields):
+            if attempt.status == RATE_LIMITED:
+                # It says what is left of the limits, though its client hears of another's.
+                provider = attempt.target.provider
+                label = self.context.models.label(provider, attempt.model)
+                self.context.sink.answer_began(provider.name, label, attempt.fields, False)
             response.deliverBody(Drain())
             return
         attempt.read()

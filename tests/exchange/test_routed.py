@@ -312,3 +312,16 @@ def test_a_client_that_leaves_while_a_key_is_awaited_is_not_sent() -> None:
     assert keys.waiter.called
     record = rig.record()
     assert (record.outcome, record.attempts) == ("client_disconnect", ())
+
+
+def test_limits_are_told_of_one_that_another_answered_for() -> None:
+    """What is left at a target that was too busy is known, though its answer went to nobody."""
+    rig = RoutedRig()
+    rig.ask()
+    rig.one.last.give(429, ERROR)
+    rig.two.last.give(200, b"{}")
+    assert rig.answer()[0] == 200
+    assert [(provider, is_stream) for provider, _, is_stream in rig.sink.answers] == [
+        ("one", False),
+        ("two", False),
+    ]
