@@ -107,7 +107,7 @@ class ProxyService(MultiService):
         trust_root = trust_root_from_file(settings.ca_file) if settings.ca_file else None
         self._stop_keys: Callable[[], None] = _nothing
         self.agent = Agent(reactor, settings.timeouts, settings.pool, trust_root)
-        self._exporter = Exporter(YieldingRegistry(self.metrics.registry))
+        self._exporter = Exporter(YieldingRegistry(self.metrics.registry), reactor)
         self.site.add({**self._routes(), b"metrics": self._exporter.resource})
         self.ports: list[IListeningPort] = []
 
@@ -207,6 +207,7 @@ class ProxyService(MultiService):
         # sockets, and an answer without a length would seem to have ended.
         await deferLater(self.reactor, 0)
         await self.agent.close()
+        await self._exporter.stop()
         if self.access_log is not None:
             # Last: what was cut off just now has its lines too.
             await self.access_log.stop()
@@ -215,7 +216,6 @@ class ProxyService(MultiService):
         """Stop listening, then cut what is left."""
         super().stopService()
         self._stop_keys()
-        self._exporter.stop()
         self._reactor_watch.stop()
         self._log_counter.stop()
         return Deferred.fromCoroutine(self._close())

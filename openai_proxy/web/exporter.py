@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client.registry import Collector
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import IResource
 
@@ -22,11 +26,12 @@ class Exporter:
     before each look-up in their queue.
     """
 
-    def __init__(self, registry: Collector) -> None:
+    def __init__(self, registry: Collector, reactor: Any) -> None:
         # It installs the default reactor when it is imported, so it must not be imported before
         # twistd has chosen one.
         from prometheus_client.twisted import MetricsResource
 
+        self._reactor = reactor
         self._threads = ThreadPool(0, THREADS, "exporter")
         self.resource: IResource = MetricsResource(registry)
         # It names the reactor's own pool, and leaves no choice.
@@ -36,10 +41,13 @@ class Exporter:
         """Render what was asked for, and what will be."""
         self._threads.start()
 
-    def stop(self) -> None:
-        """Wait for what is being rendered, and render no more. May be called again."""
-        if not self._threads.joined:
-            self._threads.stop()
+    def stop(self) -> Deferred[None]:
+        """Render no more; fires when nothing is being rendered. May be called again."""
+        if self._threads.joined:
+            return succeed(None)
+        # Not in the reactor: a thread that has rendered waits for it to write, and it would wait for
+        # the thread's end.
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._threads.stop)
 
 
 def seem_to_be_from_nobody(request: Request) -> None:

@@ -37,7 +37,7 @@ async def test_a_crowd_of_scrapes_leaves_the_reactors_threads_alone() -> None:
 
     slow, registry = Slow(), CollectorRegistry()
     registry.register(slow)
-    exporter = Exporter(registry)
+    exporter = Exporter(registry, reactor)
     exporter.start()
     began = slow.began
     root = Resource()
@@ -54,4 +54,25 @@ async def test_a_crowd_of_scrapes_leaves_the_reactors_threads_alone() -> None:
     for client in clients:
         assert client.received.startswith(b"HTTP/1.1 200 ")
         client.done()
-    exporter.stop()
+    await exporter.stop()
+
+
+async def test_a_scrape_on_its_way_does_not_keep_the_daemon_from_its_end() -> None:
+    """Its thread waits for the reactor to write, so the reactor does not wait for its thread."""
+    from twisted.internet import reactor
+
+    slow, registry = Slow(), CollectorRegistry()
+    registry.register(slow)
+    exporter = Exporter(registry, reactor)
+    exporter.start()
+    root = Resource()
+    root.putChild(b"metrics", exporter.resource)
+    client = Client(root)
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await deferToThread(slow.began.acquire, True, 30)
+    stopped = exporter.stop()
+    assert not stopped.called
+    slow.may.set()
+    await stopped
+    await exporter.stop()
+    client.done()
