@@ -79,7 +79,7 @@ lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_AR
 	$(BIN)/python -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check "$(PIP_TOOLS)"
 	$(COMPILE) $(LOCK_ARGS) --extra build --output-file requirements/run.txt pyproject.toml
-	$(COMPILE) $(LOCK_ARGS) --extra build --extra test --extra lint \
+	$(COMPILE) $(LOCK_ARGS) --extra build --extra otel --extra test --extra lint \
 		--constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
 	$(COMPILE) $(LOCK_ARGS) --output-file requirements/real.txt requirements/real.in
 

@@ -164,8 +164,8 @@ class ProxyService(MultiService):
     def privilegedStartService(self) -> None:
         """Listen; a port that cannot be had ends the daemon with one line and status 1."""
         super().privilegedStartService()
-        for description, place in zip(self.settings.listen, self._listen_places, strict=True):
-            self._listen(description, place)
+        for one, place in zip(self.settings.listen, self._listen_places, strict=True):
+            self._listen(one.description, place)
 
     def _listen(self, description: str, place: str) -> None:
         endpoint = endpoints.serverFromString(self.reactor, description)

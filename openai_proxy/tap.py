@@ -19,7 +19,7 @@ from twisted.python import log, usage
 
 from openai_proxy import __version__
 from openai_proxy.config.address import listen_description
-from openai_proxy.config.settings import Settings, with_limit
+from openai_proxy.config.settings import Listen, Settings, with_limit
 from openai_proxy.config.url import root_url
 from openai_proxy.observe.log_file import STDOUT
 
@@ -60,8 +60,8 @@ def log_path(path: str | None) -> str | None:
     return path if path in (None, STDOUT) else os.path.abspath(path)
 
 
-def _listen(value: str) -> tuple[str, ...]:
-    return (listen_description(value),)
+def _listen(value: str) -> tuple[Listen, ...]:
+    return (Listen(listen_description(value)),)
 
 
 def _off(_: Any) -> bool:
@@ -234,8 +234,8 @@ class Options(usage.Options):
         checks: list[Callable[[], object]] = [partial(Prices.load, settings.observation.prices_file)]
         if settings.ca_file is not None:
             checks.append(partial(trust_root_from_file, settings.ca_file))
-        for number, description in enumerate(settings.listen):
-            checks.append(partial(check_endpoint, reactor, description, self.listen_place(number)))
+        for number, one in enumerate(settings.listen):
+            checks.append(partial(check_endpoint, reactor, one.description, self.listen_place(number)))
         problems = _failures(checks)
         if outside := list(missing(configuration, settings.access_log)):
             problems.append(str(ConfigError(configuration.path, outside)))
@@ -303,8 +303,8 @@ def makeService(options: Options) -> IService:
     try:
         listen = options.settings.listen
         places = [options.listen_place(number) for number in range(len(listen))]
-        for description, place in zip(listen, places, strict=True):
-            check_endpoint(reactor, description, place)
+        for one, place in zip(listen, places, strict=True):
+            check_endpoint(reactor, one.description, place)
         service = ProxyService(options.settings, reactor, options.configuration, places)
     except (ValueError, OSError) as error:
         print(f"openai_proxy: {error}", file=sys.__stderr__, flush=True)

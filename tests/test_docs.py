@@ -182,6 +182,7 @@ def test_the_example_has_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Reader, "__init__", remember)
     environment = {f"{name}_API_KEY": "k" for name in ("OPENAI", "AZURE", "ANTHROPIC", "EXAMPLE")}
+    environment["OPENAI_PROXY_ADMIN_TOKEN"] = "k"
     example = load(ROOT / "etc/openai-proxy.yaml", read_catalogue(), SecretReader(environment))
     lines = read[-1].lines
     known = set(configuration.keys(File))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from openai_proxy.config.settings import Observation, Settings
+from openai_proxy.config.settings import Listen, Observation, Settings
 from openai_proxy.tap import Options, call_plainly
 
 
@@ -81,7 +81,7 @@ prices: {file: /file.toml}
 access_log: {file: /file.json, sample: 15}
 """
 LINE = {
-    "port": ("1", "listen", ("tcp:1",)),
+    "port": ("1", "listen", (Listen("tcp:1"),)),
     "upstream": ("http://line.example/", "upstream", "http://line.example"),
     "ca-file": ("/line.pem", "ca_file", "/line.pem"),
     "access-log": ("-", "access_log", "-"),
@@ -132,8 +132,8 @@ def test_an_upstream_on_the_line_is_that_of_the_files_openai(config: Path) -> No
 def test_a_port_on_the_line_is_the_only_one(config: Path) -> None:
     """Whatever listeners the file has; an error about one says where it was said."""
     config.write_text("listeners: [{address: '1'}, {address: '2'}]")
-    assert parsed(config).listen == ("tcp:1", "tcp:2")
-    assert parsed(config, "--port", "3").listen == ("tcp:3",)
+    assert parsed(config).listen == (Listen("tcp:1"), Listen("tcp:2"))
+    assert parsed(config, "--port", "3").listen == (Listen("tcp:3"),)
     options = Options()
     options.parseOptions(["--config", str(config)])
     assert options.listen_place(1) == f"{config}: listeners[1].address:"

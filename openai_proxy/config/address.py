@@ -17,6 +17,12 @@ def listen_description(port: str) -> str:
     return port
 
 
+def admin_description(port: str) -> str:
+    """The same for the operator's own port, where a number alone is on loopback. Raises ValueError."""
+    description = listen_description(port)
+    return description if description == port else f"{description}:interface=127.0.0.1"
+
+
 def is_local(description: str) -> bool:
     """Whether only this machine can reach it: a loopback interface, or a socket in the file system.
 

@@ -10,15 +10,16 @@ import msgspec
 from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from openai_proxy.config.address import listen_description
+from openai_proxy.config.address import admin_description, listen_description
 from openai_proxy.config.document import MAX_BYTES, parse
-from openai_proxy.config.file import AccessLog, File
+from openai_proxy.config.file import AccessLog, File, ListenerTLS
+from openai_proxy.config.file import Admin as FileAdmin
 from openai_proxy.config.problems import ConfigError, Place, Problem
 from openai_proxy.config.provider import Provider, by_own_url, resolved
 from openai_proxy.config.reader import BAD, Reader
 from openai_proxy.config.references import check
 from openai_proxy.config.secret import SecretReader
-from openai_proxy.config.settings import Observation, Settings
+from openai_proxy.config.settings import Admin, Listen, Observation, Settings
 
 
 class Configuration(Struct, frozen=True, kw_only=True):
@@ -35,7 +36,8 @@ class Configuration(Struct, frozen=True, kw_only=True):
         """What of it is not about providers and routes."""
         file = self.file
         return Settings(
-            listen=tuple(listen_description(one.address) for one in file.listeners),
+            listen=tuple(self._listen(listen_description(one.address), one.tls) for one in file.listeners),
+            admin=self._admin(file.admin),
             ca_file=self._beside(file.ca_file),
             mock=file.mock,
             timeouts=file.timeouts,
@@ -48,6 +50,9 @@ class Configuration(Struct, frozen=True, kw_only=True):
                 include_usage=file.observation.include_usage,
                 prices_file=self._beside(file.prices.file),
             ),
+            drain=file.drain,
+            log=file.log,
+            workers=file.workers,
         )
 
     def with_upstream(self, url: str) -> Configuration:
@@ -56,6 +61,16 @@ class Configuration(Struct, frozen=True, kw_only=True):
         given = by_own_url(msgspec.structs.replace(known, base_url=url))
         openai = resolved(given, known, "openai")
         return msgspec.structs.replace(self, providers={**self.providers, "openai": openai})
+
+    def _listen(self, description: str, tls: ListenerTLS | None) -> Listen:
+        if tls is None:
+            return Listen(description)
+        return Listen(description, self._beside(tls.certificate), self._beside(tls.key))
+
+    def _admin(self, admin: FileAdmin) -> Admin:
+        if admin.address is None:
+            return Admin(token=admin.token)
+        return Admin(self._listen(admin_description(admin.address), admin.tls), admin.token)
 
     def _beside(self, path: str | None) -> str | None:
         """A path as seen from the file: a daemon's own folder is nobody's choice."""

@@ -8,10 +8,21 @@ from msgspec import Meta, field
 
 from openai_proxy.config.provider import Provider, ProviderName
 from openai_proxy.config.routing import Breaker, Hedge, ModelName, Retry, Route
+from openai_proxy.config.secret import Secret
 from openai_proxy.config.section import Section
-from openai_proxy.config.settings import Limits, PoolLimits, Positive, Timeouts
+from openai_proxy.config.settings import Drain, Limits, Logging, PoolLimits, Positive, Timeouts
 
 FileName = Annotated[str, Meta(min_length=1, description="a file's name")]
+
+
+class ListenerTLS(Section, frozen=True):
+    """How clients are met over TLS. Both files are read again on a reload."""
+
+    certificate: FileName
+    """PEM file of the certificate, with those between it and a known authority behind it. A relative path is
+    beside this file."""
+    key: FileName | None = None
+    """PEM file of its key; not given: it is in the certificate's file."""
 
 
 class Listener(Section, frozen=True):
@@ -21,6 +32,22 @@ class Listener(Section, frozen=True):
     """A number, or a Twisted endpoint description (`tcp:8080:interface=127.0.0.1`)."""
     allow_anonymous: bool = False
     """Whether anyone who reaches it may use keys of ours, where others than this machine can reach it."""
+    tls: ListenerTLS | None = None
+    """For clients over TLS."""
+
+
+class Admin(Section, frozen=True):
+    """The operator's own port: metrics, health, what is in flight, pages.
+
+    With it, clients are served none of these but health.
+    """
+
+    address: str | None = None
+    """A number (on this machine's loopback interface), or a Twisted endpoint description."""
+    token: Secret | None = None
+    """What who asks there has to say (`Authorization: Bearer ...`); health is told to anyone."""
+    tls: ListenerTLS | None = None
+    """For who asks over TLS."""
 
 
 class Observing(Section, frozen=True):
@@ -53,6 +80,8 @@ class File(Section, frozen=True):
 
     listeners: Annotated[tuple[Listener, ...], Meta(min_length=1)] = (Listener(),)
     """The ports."""
+    admin: Admin = Admin()
+    """The operator's own port."""
     providers: dict[ProviderName, Provider] = field(default_factory=dict)
     """The upstream services, by a name of yours, which is also their path (`/azure/...`)."""
     default_provider: str | None = None
@@ -81,3 +110,9 @@ class File(Section, frozen=True):
     """When a target is left alone for a while."""
     hedge: Hedge = Hedge()
     """When a second target is asked because the first is slow."""
+    drain: Drain = Drain()
+    """How the daemon ends on SIGTERM."""
+    log: Logging = Logging()
+    """How the daemon says what happens to itself."""
+    workers: Positive = 1
+    """Processes that serve: about one for each core. It changes at an upgrade, not at a reload."""

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
+
+from openai_proxy.config.secret import Secret
 
 MEBIBYTE = 1024 * 1024
 
 Seconds = Annotated[float, Meta(gt=0, le=366 * 86400)]
+SecondsOrNone = Annotated[float, Meta(ge=0, le=366 * 86400)]
 Positive = Annotated[int, Meta(gt=0, le=1 << 53)]
 NotNegative = Annotated[int, Meta(ge=0, le=1 << 53)]
 
@@ -72,11 +75,56 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """A port that is listened at."""
+
+    description: str
+    """Twisted's description of its endpoint."""
+    certificate: str | None = None
+    """PEM file of what clients over TLS are shown, with all that is between it and a known authority; an
+    absolute path. None: clients come without TLS (or the description says of it)."""
+    key: str | None = None
+    """PEM file of the certificate's key; None: it is in the certificate's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The operator's own port."""
+
+    listen: Listen | None = None
+    """None: there is none, and metrics are served to clients."""
+    token: Secret | None = None
+    """What who asks there has to say, if anything: ``Authorization: Bearer ...``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How the daemon ends on SIGTERM."""
+
+    grace_seconds: SecondsOrNone = 0.0
+    """How long new connections are still accepted, while `/readyz` says 503: what a load balancer needs to
+    notice."""
+    timeout_seconds: Seconds = 600.0
+    """How long what is in flight may go on. What is left then is cut, behind an error event in streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """How the daemon says what happens to itself, on stdout."""
+
+    format: Literal["text", "json"] = "text"
+    """Lines for people, or one object of JSON each."""
+    level: Literal["debug", "info", "warn", "error"] = "info"
+    """What is less than that is not said."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All that the daemon is told at start."""
 
-    listen: tuple[str, ...] = ("tcp:8080",)
-    """Twisted's descriptions of the ports that clients connect to."""
+    listen: tuple[Listen, ...] = (Listen("tcp:8080"),)
+    """The ports that clients connect to."""
+    admin: Admin = field(default_factory=Admin)
     upstream: str = "https://api.openai.com"
     ca_file: str | None = None
     mock: bool = True
@@ -88,6 +136,10 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     pool: PoolLimits = field(default_factory=PoolLimits)
     observation: Observation = field(default_factory=Observation)
+    drain: Drain = field(default_factory=Drain)
+    log: Logging = field(default_factory=Logging)
+    workers: int = 1
+    """Processes that serve; with several of them, one more holds their sockets and watches over them."""
 
 
 def _limit_fields() -> dict[str, tuple[str, str, type]]:

@@ -13,7 +13,7 @@ from openai_proxy.config.document import MAX_BYTES
 from openai_proxy.config.problems import ConfigError
 from openai_proxy.config.provider import Provider
 from openai_proxy.config.secret import SecretReader
-from openai_proxy.config.settings import Settings
+from openai_proxy.config.settings import Listen, Settings
 from openai_proxy.providers.catalogue import read_catalogue
 
 CATALOGUE = read_catalogue()
@@ -69,6 +69,10 @@ pool: {connections: 1, waiting: 0}
 observation: {answers: false, include_usage: false}
 prices: {file: prices.toml}
 access_log: {file: log/access.json, sample: 10}
+admin: {address: "9091", token: "env:KEY"}
+drain: {grace_seconds: 5, timeout_seconds: 60}
+log: {format: json, level: warn}
+workers: 2
 """
 
 
@@ -95,7 +99,7 @@ def test_every_setting_of_a_daemon_can_be_given(write: Write) -> None:
     # It is a daemon's without a file; a file says it of the provider.
     assert unset == ["upstream"]
     assert configuration.providers["openai"].base_url == "https://eu.example.com"
-    assert settings.listen == ("tcp:9000",)
+    assert settings.listen == (Listen("tcp:9000"),)
     assert settings.timeouts.pool_idle_seconds == 4
     assert settings.pool.waiting == 0
 
@@ -104,7 +108,7 @@ def test_every_listener_is_listened_at(write: Write) -> None:
     """In the order of the file."""
     text = "listeners: [{address: 'tcp:1:interface=127.0.0.1'}, {address: '2'}, {address: 'unix:/run/p'}]"
     listen = loaded(write(text)).settings().listen
-    assert listen == ("tcp:1:interface=127.0.0.1", "tcp:2", "unix:/run/p")
+    assert [one.description for one in listen] == ["tcp:1:interface=127.0.0.1", "tcp:2", "unix:/run/p"]
 
 
 def test_an_upstream_of_the_command_line_is_openais_root(write: Write) -> None:

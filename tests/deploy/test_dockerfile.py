@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from openai_proxy.config.settings import Listen
 from openai_proxy.tap import Options
 from tests.support.daemon import environment
 
@@ -117,7 +118,7 @@ def test_sigterm_reaches_twistd() -> None:
     assert entry == ["/opt/openai-proxy/bin/twistd", "--nodaemon", "--pidfile=", "openaiproxy"]
     options = Options()
     options.parseOptions(arguments)
-    assert options.settings.listen == (f"tcp:{only('EXPOSE')}",)
+    assert options.settings.listen == (Listen(f"tcp:{only('EXPOSE')}"),)
     assert only("STOPSIGNAL") == "SIGTERM"
 
 

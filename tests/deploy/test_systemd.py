@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from openai_proxy.config.settings import Listen
 from openai_proxy.tap import Options
 from tests.support.tools import require_tool
 
@@ -74,6 +75,6 @@ def test_the_defaults_are_options_that_exist() -> None:
     for arguments in (inline["OPENAI_PROXY_ARGS"], sample["OPENAI_PROXY_ARGS"]):
         options = Options()
         options.parseOptions(arguments.split())
-        assert options.settings.listen == ("tcp:8080",)
+        assert options.settings.listen == (Listen("tcp:8080"),)
     named = set(re.findall(r"--([a-z][a-z-]+)", DEFAULTS.read_text())) - {"help"}
     assert named <= Options().keys()
