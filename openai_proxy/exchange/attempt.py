@@ -149,6 +149,11 @@ class Attempt:
         if not self._is_dropped:
             self.owner.failed(self, failure)
 
+    @property
+    def heard_at(self) -> float | None:
+        """When the last piece of its answer came, where that is known."""
+        return None if self._download is None else self._download.heard_at
+
     def end(self, whole: bool) -> bytes:
         """No more of the answer will come: the rest of what the client is to have."""
         return b"" if self.reading is None else self.reading.end(whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol
 
@@ -18,9 +18,10 @@ from openai_proxy.config.settings import Limits
 from openai_proxy.exchange.account import record_of
 from openai_proxy.exchange.asking import has_usage_event, is_read, narrow_encodings
 from openai_proxy.exchange.attempt import Attempt, Sent, is_cancelled
-from openai_proxy.exchange.reading import read_on
+from openai_proxy.exchange.in_flight import Exchanges
+from openai_proxy.exchange.reading import is_event_stream, read_on
 from openai_proxy.exchange.target import Target
-from openai_proxy.exchange.telling import with_messages_id
+from openai_proxy.exchange.telling import SHOULD_RETRY, last_event, with_messages_id
 from openai_proxy.observe.asked import Asked, asked_in
 from openai_proxy.observe.endpoint import endpoint_of
 from openai_proxy.observe.errors import error_of_refusal
@@ -58,6 +59,7 @@ class ExchangeContext:
     limits: Limits
     models: ModelNames
     prices: Prices
+    in_flight: Exchanges = field(default_factory=Exchanges)
 
 
 class Cancellable(Protocol):
@@ -162,6 +164,7 @@ class Exchange:
         """Run until it has ended; the record goes to the sink."""
         request, context = self.request, self.context
         context.sink.exchange_began(self.endpoint)
+        context.in_flight.began(self)
         request.on_gone = self._client_gone
         self.blocked_before = request.channel.watch.blocked_seconds
         try:
@@ -355,8 +358,24 @@ class Exchange:
                 self._tell(PROXY_FAILED)
         self._settle()
 
-    def _tell(self, failure: ErrorAnswer) -> None:
-        """Tell the client, if its answer has not begun; else cut it off."""
+    def stop(self, told: ErrorAnswer) -> None:
+        """End it, for the daemon will not go on with it: an error for its client, then a cut if it has begun.
+
+        Unlike what an upstream breaks off, a stream has an event that says so.
+        """
+        if self._is_settled:
+            return
+        waits_for, self._waits_for = self._waits_for, None
+        self._tell(told, in_stream=True)
+        self._settle()
+        if waits_for is not None:
+            waits_for.cancel()
+
+    def _tell(self, failure: ErrorAnswer, in_stream: bool = False) -> None:
+        """Tell the client, if its answer has not begun; else cut it off.
+
+        :param in_stream: tell it in a stream of events too, before that is cut.
+        """
         request, attempt = self.request, self.attempt
         self.outcome = failure.outcome
         result = failure.result
@@ -369,6 +388,9 @@ class Exchange:
             if attempt is not None:
                 # What was held back, for it might have become the event to take out, came too.
                 request.send(attempt.end(whole=False))
+                if in_stream and is_event_stream(attempt.fields):
+                    request.send(last_event(self.client_dialect, failure))
+                    self.error = Error(ErrorSource.PROXY, failure.type, failure.code)
             request.abort()
         else:
             self._answer(failure)
@@ -382,6 +404,8 @@ class Exchange:
         fields = [(b"Content-Type", b"application/json"), *self._own_fields()]
         if failure.retry_after_seconds is not None:
             fields.append((b"Retry-After", b"%d" % failure.retry_after_seconds))
+        if failure.is_final:
+            fields.append((SHOULD_RETRY, b"false"))
         dialect, request_id = self.client_dialect, None
         if dialect == ANTHROPIC:
             fields = with_messages_id(fields, self.request)
@@ -441,5 +465,6 @@ class Exchange:
             attempt.end(whole=False)
             self._read_form(attempt)
         self.context.sink.exchange_ended(record_of(self))
+        self.context.in_flight.ended(self)
         # The two know each other, and a cycle is work for the collector.
         self.attempt = None

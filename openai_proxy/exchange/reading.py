@@ -331,5 +331,11 @@ def _content_of(fields: list[Field]) -> tuple[bytes | None, bytes | None]:
     return content_type, encoding
 
 
+def is_event_stream(fields: list[Field]) -> bool:
+    """Whether an answer of these fields is a stream of events that another event can be put behind."""
+    content_type, encoding = _content_of(fields)
+    return _is_events(content_type) and (encoding or b"identity").lower() == b"identity"
+
+
 def _is_events(content_type: bytes | None) -> bool:
     return content_type is not None and content_type[:17].lower() == b"text/event-stream"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from openai_proxy.providers.translate.refusal import ANTHROPIC, refusal
+from openai_proxy.relay.failures import ErrorAnswer
 from openai_proxy.wire.fields import Field, NameSet, first_of
 from openai_proxy.wire.request import Request
 
@@ -57,3 +59,13 @@ def with_messages_id(fields: list[Field], request: Request) -> list[Field]:
     if first_of(fields, _MESSAGES_ID) is None:
         fields.append((_MESSAGES_ID, first_of(fields, _ID) or request.request_id))
     return fields
+
+
+def last_event(dialect: str, told: ErrorAnswer) -> bytes:
+    """The event that tells the client of a stream that it is over, in its dialect.
+
+    A line and an event that were cut in the middle are ended before it.
+    """
+    name = b"event: error\n" if dialect == ANTHROPIC else b""
+    body = refusal(dialect, told.status, told.message, told.type, told.code)
+    return b"\n\n%bdata: %b\n\n" % (name, body)

@@ -127,6 +127,11 @@ class Download:
         if self.transport is not None:
             self._attach(request, self.transport)
 
+    @property
+    def heard_at(self) -> float | None:
+        """When the last piece came, where that is known."""
+        return getattr(self.transport, "heard_at", None)
+
     def connectionMade(self) -> None:
         """Nothing: ``makeConnection`` did it all."""
 

@@ -23,6 +23,8 @@ class ErrorAnswer:
     type: str = PROXY_TYPE
     param: str | None = None
     """The member of the request that is wrong."""
+    is_final: bool = False
+    """Whether the client's SDK is told not to try again."""
 
     def after(self, seconds: int) -> ErrorAnswer:
         """The same, with a Retry-After."""
@@ -130,6 +132,23 @@ HELD_BODIES_FULL = ErrorAnswer(
     "The proxy holds too many request bodies.",
     AttemptResult.ABORTED,
     1,
+)
+
+SHUTTING_DOWN = ErrorAnswer(
+    503,
+    Outcome.PROXY_ERROR,
+    "proxy_shutting_down",
+    "The proxy is being stopped, and could not wait for this request any longer.",
+    AttemptResult.ABORTED,
+    1,
+)
+ENDED_BY_OPERATOR = ErrorAnswer(
+    503,
+    Outcome.PROXY_ERROR,
+    "ended_by_operator",
+    "This request was ended by an operator of the proxy.",
+    AttemptResult.ABORTED,
+    is_final=True,
 )
 
 

@@ -123,6 +123,13 @@ class Call:
             return False
         return self.producer is None or bool(getattr(self.producer, "restartable", False))
 
+    @property
+    def heard_at(self) -> float | None:
+        """When the last piece of its body came; None: that is not known, for nothing is waited for now."""
+        if not self._has_head or self.connection is None or self.connection.deadline == NEVER:
+            return None
+        return self.connection.deadline - self.timeouts.idle_seconds
+
     def answered(self, response: Response, reused: bool) -> None:
         """The answer's head is here."""
         if reused and not self.wait_seconds:
