@@ -14,6 +14,8 @@ from twisted.internet.ssl import CertificateOptions, platformTrust
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from openai_proxy.wire.pem import certificates_in
+
 
 @implementer(IOpenSSLTrustRoot)
 class _SystemAnd:
@@ -31,10 +33,6 @@ class _SystemAnd:
             store.add_cert(certificate)
 
 
-_BEGIN = b"-----BEGIN CERTIFICATE-----"
-_END = b"-----END CERTIFICATE-----"
-
-
 def trust_root_from_file(path: str) -> IOpenSSLTrustRoot:
     """The system's authorities and those in a PEM file of one or more certificates.
 
@@ -44,16 +42,8 @@ def trust_root_from_file(path: str) -> IOpenSSLTrustRoot:
         pem = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"the CA file cannot be read: {error.strerror}") from None
-    certificates = []
-    for number, block in enumerate(pem.split(_BEGIN)[1:], 1):
-        body, end, _ = block.partition(_END)
-        try:
-            certificates.append(crypto.load_certificate(crypto.FILETYPE_PEM, _BEGIN + body + end))
-        except (crypto.Error, ValueError):
-            raise ValueError(f"certificate {number} of the CA file is not valid PEM") from None
-    if not certificates:
-        raise ValueError("the CA file holds no PEM certificate")
-    return _SystemAnd(certificates)
+    certificates = certificates_in(pem, "the CA file")
+    return _SystemAnd([crypto.X509.from_cryptography(one) for one in certificates])
 
 
 @implementer(IOpenSSLClientConnectionCreator)

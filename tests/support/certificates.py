@@ -30,6 +30,13 @@ class Certificate:
         """The certificate alone."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def key_pem(self) -> bytes:
+        """Its key, not encrypted."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
     def server_options(self, **options: Any) -> CertificateOptions:
         """What a TLS port takes."""
         # pyOpenSSL has deprecated its own types for these; Twisted's annotations name them still.
