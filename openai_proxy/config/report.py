@@ -34,20 +34,11 @@ def report(configuration: Configuration, series: tuple[int, int]) -> Iterator[st
     yield "listeners:"
     yield from _columns((listen_description(one.address), _reach(one.address)) for one in file.listeners)
     yield f"providers (default: {configuration.default_provider}):"
-    yield from _columns(
-        (
-            f"/{name}",
-            str(one.base_url),
-            f"/v1 is {one.path_prefix or '/'}",
-            f"{one.dialect} dialect",
-            _key(one),
-        )
-        for name, one in configuration.providers.items()
-    )
+    yield from _columns(_ways(name, one) for name, one in configuration.providers.items())
     if file.models:
         yield "routes:"
         yield from _columns(
-            (name, route.choice, ", ".join(_targets(name, route)), _patience(route, file.hedge.enabled))
+            (name, route.choice, ", ".join(route.named_targets(name)), _patience(route, file.hedge.enabled))
             for name, route in file.models.items()
         )
     start, asked = series
@@ -73,12 +64,6 @@ def _key(provider: Provider) -> str:
     if provider.token is not None:
         return f"token: {provider.token.file or provider.token.command[0]}"
     return "key: the client's" if provider.keeps_client_key else "key: none"
-
-
-def _targets(name: str, route: Route) -> Iterator[str]:
-    for target in route.targets:
-        share = f" ({target.weight})" if route.choice == "weighted" else ""
-        yield f"{target.provider}/{target.model or name}{share}"
 
 
 def _patience(route: Route, is_hedged: bool) -> str:

@@ -58,6 +58,12 @@ class Route(Section, frozen=True):
     hedge: bool | None = None
     """Whether slow streams are hedged; not given: `hedge.enabled`."""
 
+    def named_targets(self, name: str) -> Iterator[str]:
+        """Each target of the route ``name`` as ``provider/model``, with its weight where that counts."""
+        for target in self.targets:
+            share = f" ({target.weight})" if self.choice == "weighted" else ""
+            yield f"{target.provider}/{target.model or name}{share}"
+
     def rules(self) -> Iterator[Broken]:
         if self.choice == "weighted" and not any(target.weight for target in self.targets):
             yield "targets", "every target has weight 0"

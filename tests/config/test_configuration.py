@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from openai_proxy.config.configuration import Configuration, load
 from openai_proxy.config.document import MAX_BYTES
+from openai_proxy.config.file import File
 from openai_proxy.config.problems import ConfigError
 from openai_proxy.config.provider import Provider
 from openai_proxy.config.secret import SecretReader
@@ -74,6 +76,27 @@ drain: {grace_seconds: 5, timeout_seconds: 60}
 log: {format: json, level: warn}
 workers: 2
 """
+
+
+def test_two_readings_of_one_file_are_equal(write: Write) -> None:
+    """By value, whatever is in it: a reload asks which providers are still the same."""
+    text = EVERYTHING.replace("providers: {", "providers: {groq: {api_key: env:KEY, quirks: {drop: [a]}}, ")
+    text += "default_provider: openai\nmodels: {fast: {targets: [{provider: groq}]}}\n"
+    text = text.replace('{address: "9000"}', '{address: "unix:/s", tls: {certificate: a.pem}}')
+    first, second = loaded(write(text)), loaded(write(text))
+    assert first == second
+    assert first.providers["groq"] is not second.providers["groq"]
+    assert first.settings() == second.settings()
+    rotated = load(write(text), CATALOGUE, SecretReader({"KEY": "sk-canary-2"}))
+    assert rotated != first
+    assert rotated.providers["groq"] != first.providers["groq"]
+    assert rotated.providers["openai"] == first.providers["openai"]
+    for name in ("providers", "default_provider", "admin", "listeners", "models", "drain", "log"):
+        changed = loaded(write(text))
+        assert getattr(changed.file, name) == getattr(first.file, name)
+        assert changed != msgspec.structs.replace(
+            first, file=msgspec.structs.replace(first.file, **{name: getattr(File(), name)})
+        )
 
 
 def test_a_file_without_an_end_is_told() -> None:
