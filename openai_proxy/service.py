@@ -1,51 +1,302 @@
-"""The object graph of one daemon: built once, started, stopped."""
+"""One daemon: it listens, serves what its configuration makes, changes that in one step, and ends well."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from twisted.application.service import MultiService
-from twisted.internet import endpoints
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.iweb import IAgent
-from twisted.web.resource import IResource
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
-from openai_proxy.exchange.exchange import ExchangeContext
-from openai_proxy.exchange.target import Target
-from openai_proxy.observe.access_log import AccessLog
-from openai_proxy.observe.line_writer import LineWriter
+from openai_proxy.exchange.exchange import Exchange
+from openai_proxy.exchange.in_flight import told_of
+from openai_proxy.graph import Graph, Lasting
 from openai_proxy.observe.log_counter import LogCounter
-from openai_proxy.observe.log_file import LogFile
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.reactor_watch import ReactorWatch
-from openai_proxy.observe.record import Sink
-from openai_proxy.observe.sinks import Sinks
-from openai_proxy.observe.upstream import NO_CONNECTIONS
 from openai_proxy.observe.yielding_registry import YieldingRegistry
-from openai_proxy.policy.prices import Prices
-from openai_proxy.providers.provider import Provider, tells_usage_unasked
-from openai_proxy.relay.client import TransparentClient
+from openai_proxy.process.doors import CannotOpen, Door, Doors, Wanted
+from openai_proxy.process.drain import Drain
+from openai_proxy.process.listening import Listeners, Socket
+from openai_proxy.process.operations import InFlight, Reloaded
+from openai_proxy.relay.failures import ENDED_BY_OPERATOR, SHUTTING_DOWN
 from openai_proxy.web.exporter import Exporter
-from openai_proxy.web.relay import Relay
 from openai_proxy.web.root import ProxySite
-from openai_proxy.wire.agent import Agent
 from openai_proxy.wire.body import HeldBodies
-from openai_proxy.wire.tls import trust_root_from_file
 
 if TYPE_CHECKING:
     from openai_proxy.config.configuration import Configuration
+
+CUT: Final = 3
+"""The exit status of a daemon that had to cut something off at its end."""
+
+Reread = Callable[[], tuple[Settings, "Configuration | None"]]
+"""Reads the configuration again. Raises SystemExit with every problem."""
+
+
+class ProxyService(MultiService):
+    """Listens, serves, and lets go of everything when it is stopped.
+
+    What it serves is a :class:`Graph`. A reload makes another one; an exchange ends in that in which it began.
+    """
+
+    _log = Logger()
+    exit_status = 0
+    """Of the process, once it has stopped: ``CUT`` if something was cut off."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        configuration: Configuration | None = None,
+        listen_places: Sequence[str] = (),
+        *,
+        sockets: Sequence[Socket] = (),
+        reread: Reread | None = None,
+    ) -> None:
+        """:param configuration: what a file says of providers and routes; None: there is no file.
+        :param listen_places: where each of ``settings.listen`` was said, if not all as ``--port``.
+        :param sockets: that the process was handed.
+        :param reread: None: there is nothing to read again.
+        """
+        super().__init__()
+        self.reactor = reactor
+        self._listen_places = listen_places
+        self._reread = reread
+        self.metrics = Metrics(new_registry())
+        self._reactor_watch = ReactorWatch(reactor, self.metrics)
+        self._log_counter = LogCounter(self.metrics)
+        self.site = ProxySite(reactor, settings.limits, self.metrics)
+        self.metrics.watch_clients(lambda: len(self.site.channels))
+        held_answers = HeldBodies(settings.limits.held_total_bytes)
+        models = ModelNames(lambda provider, name: None)
+        self._lasting = Lasting(reactor, self.metrics, (), models, self.site.held_bodies, held_answers)
+        self._exporter = Exporter(YieldingRegistry(self.metrics.registry), reactor)
+        self.doors = Doors(Listeners(reactor, sockets), reactor)
+        self.graph = Graph(settings, configuration, self._lasting)
+        self._retiring: list[Graph] = []
+        self._drain: Drain | None = None
+        self.metrics.operating.left_to_drain = self._count
+        self._use(self.graph)
+
+    @property
+    def can_reload(self) -> bool:
+        """Whether there is something to read again."""
+        return self._reread is not None
+
+    @property
+    def settings(self) -> Settings:
+        """Those in use."""
+        return self.graph.settings
+
+    @property
+    def ports(self) -> list[IListeningPort]:
+        """Those that are open."""
+        return self.doors.listeners.ports
+
+    def _wanted(self, settings: Settings) -> list[Wanted]:
+        """The doors that there are to be."""
+        places = self._listen_places or ["--port"] * len(settings.listen)
+        # A file that is read again may have others than at the start.
+        places = [*places, *[places[-1]] * len(settings.listen)][: len(settings.listen)]
+        return [Wanted(one, self.site, place) for one, place in zip(settings.listen, places, strict=True)]
+
+    def _use(self, graph: Graph) -> None:
+        """From the next request on."""
+        self.graph = graph
+        graph.use()
+        self.site.limit(graph.settings.limits)
+        self.site.sink = graph.context.sink
+        self.site.serve({**graph.routes, b"metrics": self._exporter.resource})
+
+    # The start.
+
+    def privilegedStartService(self) -> None:
+        """Listen; a port that cannot be had ends the daemon with one line and status 1."""
+        super().privilegedStartService()
+        try:
+            change = self.doors.prepare(self._wanted(self.settings))
+        except CannotOpen as error:
+            _end_with(f"{error.place} {error.listen.description}: {reason_of(error.cause)}")
+            raise
+        change.use()
+        self.doors.listeners.close_unused()
+        for door in change.new:
+            self._told_listening(door)
+
+    def _told_listening(self, door: Door) -> None:
+        is_secure = door.tls is not None or door.wanted.listen.description.startswith("ssl:")
+        url = url_of(door.port.getHost(), "https" if is_secure else "http")
+        self._log.info("openai_proxy {version} serves on {url}", version=__version__, url=url)
+
+    def startService(self) -> None:
+        """Open the access log, as the user that will write it; one that cannot be opened ends the daemon."""
+        try:
+            self.graph.start()
+        except OSError as error:
+            _end_with(f"--access-log {self.settings.access_log}: {reason_of(error)}")
+        super().startService()
+        self._exporter.start()
+        self._log_counter.start()
+        self._reactor_watch.start()
+
+    # Another configuration.
+
+    def reload(self) -> Deferred[Reloaded]:
+        """See :class:`~openai_proxy.process.operations.Operations`."""
+        try:
+            lines = self._reloaded()
+        except (SystemExit, ValueError, OSError, CannotOpen) as error:
+            reloaded = Reloaded(False, _problems_of(error))
+        except Exception:
+            self._log.failure("The configuration could not be taken into use")
+            reloaded = Reloaded(False, ["the daemon failed at it; its log says how"])
+        else:
+            reloaded = Reloaded(True, lines)
+        self.metrics.operating.reloaded(reloaded.is_done)
+        self._tell(reloaded)
+        return succeed(reloaded)
+
+    def _reloaded(self) -> list[str]:
+        """What is different now. Raises what is wrong; nothing has changed then."""
+        if self._reread is None:
+            raise ValueError("there is no configuration file to read again (--config)")
+        if self._drain is not None:
+            raise ValueError("the daemon is ending")
+        before = self.graph
+        settings, configuration = self._reread()
+        if settings.workers != before.settings.workers:
+            raise ValueError("workers: changes at an upgrade or a restart")
+        graph = Graph(settings, configuration, self._lasting, before)
+        change = self.doors.prepare(self._wanted(settings))
+        try:
+            graph.start()
+        except BaseException:
+            change.undo()
+            raise
+        for port in change.use():
+            Deferred.fromCoroutine(self.doors.listeners.close(port))
+        self._use(graph)
+        for door in change.new:
+            self._told_listening(door)
+        self._retire(before)
+        return [*_difference(before.configuration, configuration), *change.lines]
+
+    def _retire(self, graph: Graph) -> None:
+        """Its exchanges go on; behind the last of them all goes that nothing else uses."""
+        self._retiring.append(graph)
+        graph.context.in_flight.when_empty(lambda: self._retired(graph))
+
+    def _retired(self, graph: Graph) -> None:
+        self._retiring.remove(graph)
+        stopping = Deferred.fromCoroutine(graph.stop([self.graph, *self._retiring]))
+        stopping.addErrback(lambda failure: self._log.failure("A part of a former configuration", failure))
+
+    def _tell(self, reloaded: Reloaded) -> None:
+        if not reloaded.is_done:
+            for line in reloaded.lines:
+                self._log.error("The configuration is not changed: {line}", line=line)
+            return
+        self._log.info("The configuration was read again: {count} changes", count=len(reloaded.lines))
+        for line in reloaded.lines:
+            self._log.info("Changed: {line}", line=line)
+
+    # What is in flight.
+
+    def _exchanges(self) -> Iterator[Exchange]:
+        for graph in (*self._retiring, self.graph):
+            yield from graph.context.in_flight
+
+    def _count(self) -> int:
+        return sum(len(graph.context.in_flight) for graph in (*self._retiring, self.graph))
+
+    def in_flight(self) -> Deferred[list[InFlight]]:
+        """See :class:`~openai_proxy.process.operations.Operations`."""
+        return succeed([told_of(exchange) for exchange in self._exchanges()])
+
+    def end(self, request_id: str) -> Deferred[bool]:
+        """See :class:`~openai_proxy.process.operations.Operations`."""
+        wanted = request_id.encode("latin-1", "replace")
+        found = [one for one in self._exchanges() if one.request.request_id == wanted]
+        for exchange in found:
+            exchange.stop(ENDED_BY_OPERATOR)
+        return succeed(bool(found))
+
+    # The end.
+
+    def drain(self, grace_seconds: float | None = None) -> Deferred[None]:
+        """End in good order: fires when nothing is left, or its time is over. A second time: end it now.
+
+        :param grace_seconds: how long connections are still accepted; None: as the settings say.
+        """
+        if self._drain is not None:
+            self._drain.end()
+            return succeed(None)
+        settings = self.settings.drain
+        grace_seconds = settings.grace_seconds if grace_seconds is None else grace_seconds
+        self._log.info(
+            "The daemon is ending: it listens for {grace:g} s more, and waits {timeout:g} s at most",
+            grace=grace_seconds,
+            timeout=settings.timeout_seconds,
+        )
+        self.site.draining = True
+        self.metrics.operating.is_draining = True
+        self._drain = Drain(self, self.reactor, settings.timeout_seconds)
+        return self._drain.begin(grace_seconds)
+
+    async def stop_listening(self) -> None:
+        """See :class:`~openai_proxy.process.drain.Draining`: for clients; operators are listened to on."""
+        for door in self.doors.open:
+            if door.wanted.site is self.site:
+                await self.doors.listeners.close(door.port)
+
+    def let_idle_go(self, idle_seconds: float) -> None:
+        """See :class:`~openai_proxy.process.drain.Draining`."""
+        self.site.let_idle_go(idle_seconds)
+
+    def left(self) -> tuple[int, int]:
+        """See :class:`~openai_proxy.process.drain.Draining`."""
+        return self._count(), len(self.site.channels)
+
+    def cut(self) -> int:
+        """See :class:`~openai_proxy.process.drain.Draining`."""
+        exchanges = list(self._exchanges())
+        if exchanges:
+            self.exit_status = CUT
+        for exchange in exchanges:
+            exchange.stop(SHUTTING_DOWN)
+        return len(exchanges)
+
+    async def _close(self) -> None:
+        self.site.draining = True
+        await self.doors.listeners.close_all()
+        self.cut()
+        # A transport aborts, and what was said last goes out, in the next turn. Without it the process's exit
+        # would close the sockets, and an answer without a length would seem to have ended.
+        await deferLater(self.reactor, 0)
+        self.site.abort_all()
+        await deferLater(self.reactor, 0)
+        await self._exporter.stop()
+        for graph in [*self._retiring, self.graph]:
+            # The access log last: what was cut off just now has its lines too.
+            await graph.stop([])
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, then cut what is left."""
+        super().stopService()
+        self._reactor_watch.stop()
+        self._log_counter.stop()
+        return Deferred.fromCoroutine(self._close())
 
 
 def url_of(address: Any, scheme: str) -> str:
@@ -58,164 +309,27 @@ def url_of(address: Any, scheme: str) -> str:
 
 
 def reason_of(error: BaseException | None) -> str:
-    """Why listening failed, in the system's words where it has some: ``Address already in use``."""
+    """Why something failed, in the system's words where it has some: ``Address already in use``."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
 
 
-def _nothing() -> None:
-    """There are no keys that are fetched."""
+def _end_with(problem: str) -> NoReturn:
+    print(f"openai_proxy: {problem}", file=sys.__stderr__, flush=True)
+    raise SystemExit(1) from None
 
 
-class ProxyService(MultiService):
-    """Listens, serves, and lets go of everything when it is stopped."""
+def _problems_of(error: BaseException) -> list[str]:
+    if isinstance(error, CannotOpen):
+        return [f"{error.place} {error.listen.description}: {reason_of(error.cause)}"]
+    if isinstance(error, OSError):
+        return [f"{error.filename}: {reason_of(error)}"]
+    return [line.removeprefix("openai_proxy: ") for line in str(error).splitlines()]
 
-    _log = Logger()
 
-    def __init__(
-        self,
-        settings: Settings,
-        reactor: Any,
-        configuration: Configuration | None = None,
-        listen_places: Sequence[str] = (),
-    ) -> None:
-        """:param configuration: what a file says of providers and routes; None: there is no file.
-        :param listen_places: where each of ``settings.listen`` was said, if not all as ``--port``.
-        """
-        super().__init__()
-        self.settings = settings
-        self._configuration = configuration
-        self._listen_places = listen_places or ["--port"] * len(settings.listen)
-        self.reactor = reactor
-        self.metrics = Metrics(new_registry())
-        self._reactor_watch = ReactorWatch(reactor, self.metrics)
-        self._log_counter = LogCounter(self.metrics)
-        self.access_log: LineWriter | None = None
-        sink = self._sink()
-        self.site = ProxySite(reactor, settings.limits, sink)
-        self.metrics.watch_clients(lambda: len(self.site.channels))
-        prices = Prices.load(settings.observation.prices_file)
-        self.context = ExchangeContext(
-            reactor,
-            sink,
-            self.site.held_bodies,
-            HeldBodies(settings.limits.held_total_bytes),
-            settings.limits,
-            ModelNames(prices.known_name),
-            prices,
-        )
-        trust_root = trust_root_from_file(settings.ca_file) if settings.ca_file else None
-        self._stop_keys: Callable[[], None] = _nothing
-        self.agent = Agent(reactor, settings.timeouts, settings.pool, trust_root)
-        self._exporter = Exporter(YieldingRegistry(self.metrics.registry), reactor)
-        self.site.add({**self._routes(), b"metrics": self._exporter.resource})
-        self.ports: list[IListeningPort] = []
+def _difference(before: Configuration | None, after: Configuration | None) -> list[str]:
+    if before is None or after is None:
+        return []
+    from openai_proxy.config.difference import difference
 
-    def _sink(self) -> Sink:
-        settings, reactor = self.settings, self.reactor
-        if settings.access_log is None:
-            return self.metrics
-        self.access_log = LineWriter(LogFile(settings.access_log), reactor, reactor.callFromThread)
-        lines = AccessLog(self.access_log.line, reactor.seconds, settings.access_log_sample)
-        return Sinks((self.metrics, lines))
-
-    def _routes(self) -> dict[bytes, IResource]:
-        if self._configuration is None:
-            base_url = self.settings.upstream.encode("ascii")
-            openai = self._target("openai", base_url, self.agent)
-            self._watch_pool("openai", base_url)
-            routes: dict[bytes, IResource] = {
-                b"openai": Relay(openai, b"/openai", self.context),
-                b"v1": Relay(openai, b"", self.context),
-            }
-        else:
-            routes = self._configured_routes(self._configuration)
-        if self.settings.mock:
-            # A third of a megabyte that --no-mock spares.
-            from openai_proxy.providers.mock.agent import MockAgent
-
-            # It answers to any name, and would teach us nonsense.
-            agent = MockAgent(self.reactor)
-            mock = self._target("mock", b"mock://mock", agent, priced_as="openai", names_models=False)
-            routes[b"mock"] = Relay(mock, b"/mock", self.context)
-        return routes
-
-    def _configured_routes(self, configuration: Configuration) -> dict[bytes, IResource]:
-        # What only a file asks for is memory that a daemon without one is spared.
-        from openai_proxy.targets import Wiring
-
-        wiring = Wiring(configuration, self.settings, self.agent, self.reactor, self.metrics)
-        for name, target in wiring.targets.items():
-            self.metrics.expect(name)
-            self._watch_pool(name, target.provider.base_url)
-        self._stop_keys = wiring.stop
-        return wiring.routes(self.context)
-
-    def _watch_pool(self, name: str, base_url: bytes) -> None:
-        self.metrics.watch_pool(name, lambda: self.agent.pool_of(base_url) or NO_CONNECTIONS)
-
-    def _target(self, name: str, base_url: bytes, agent: IAgent, **more: Any) -> Target:
-        self.metrics.expect(name)
-        observation = self.settings.observation
-        asks = observation.include_usage and not tells_usage_unasked(base_url)
-        provider = Provider(name, base_url, observes=observation.answers, includes_usage=asks, **more)
-        return Target(provider, TransparentClient(agent))
-
-    def privilegedStartService(self) -> None:
-        """Listen; a port that cannot be had ends the daemon with one line and status 1."""
-        super().privilegedStartService()
-        for one, place in zip(self.settings.listen, self._listen_places, strict=True):
-            self._listen(one.description, place)
-
-    def _listen(self, description: str, place: str) -> None:
-        endpoint = endpoints.serverFromString(self.reactor, description)
-        failures: list[Failure] = []
-        endpoint.listen(self.site).addCallback(self._listening, description).addErrback(failures.append)
-        # Twisted's endpoints listen at once. A SystemExit raised in a callback would stay in
-        # the Deferred, and the daemon would run on without a port.
-        for failure in failures:
-            reason = reason_of(failure.value)
-            print(f"openai_proxy: {place} {description}: {reason}", file=sys.__stderr__, flush=True)
-            raise SystemExit(1)
-
-    def startService(self) -> None:
-        """Open the access log, as the user that will write it; one that cannot be opened ends the daemon."""
-        if self.access_log is not None:
-            try:
-                self.access_log.start()
-            except OSError as error:
-                reason, path = reason_of(error), self.settings.access_log
-                print(f"openai_proxy: --access-log {path}: {reason}", file=sys.__stderr__, flush=True)
-                raise SystemExit(1) from None
-        super().startService()
-        self._exporter.start()
-        self._log_counter.start()
-        self._reactor_watch.start()
-
-    def _listening(self, port: IListeningPort, description: str) -> None:
-        self.ports.append(port)
-        scheme = "https" if description.startswith("ssl:") else "http"
-        url = url_of(port.getHost(), scheme)
-        self._log.info("openai_proxy {version} serves on {url}", version=__version__, url=url)
-
-    async def _close(self) -> None:
-        self.site.draining = True
-        for port in self.ports:
-            await maybeDeferred(port.stopListening)
-        self.site.abort_all()
-        # A transport aborts in the next turn. Without it the process's exit would close the
-        # sockets, and an answer without a length would seem to have ended.
-        await deferLater(self.reactor, 0)
-        await self.agent.close()
-        await self._exporter.stop()
-        if self.access_log is not None:
-            # Last: what was cut off just now has its lines too.
-            await self.access_log.stop()
-
-    def stopService(self) -> Deferred[None]:
-        """Stop listening, then cut what is left."""
-        super().stopService()
-        self._stop_keys()
-        self._reactor_watch.stop()
-        self._log_counter.stop()
-        return Deferred.fromCoroutine(self._close())
+    return difference(before, after)

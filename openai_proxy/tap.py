@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python import log, usage
 
@@ -22,9 +26,11 @@ from openai_proxy.config.address import listen_description
 from openai_proxy.config.settings import Listen, Settings, with_limit
 from openai_proxy.config.url import root_url
 from openai_proxy.observe.log_file import STDOUT
+from openai_proxy.process.listening import inherited_sockets
 
 if TYPE_CHECKING:
     from openai_proxy.config.configuration import Configuration
+    from openai_proxy.service import ProxyService
 
 _log = Logger()
 
@@ -140,6 +146,8 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         self._given: set[str] = set()
+        self._arguments: list[str] = []
+        self._folder = Path()
         super().__init__()
         self._limits: list[str] = []
 
@@ -154,10 +162,22 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Any = None) -> None:
         """A bad option ends the process with one line; twistd would print all of the usage."""
+        self._arguments = sys.argv[1:] if options is None else list(options)
+        # twistd may change the folder.
+        self._started_in = Path.cwd()
         try:
-            super().parseOptions(options)
+            super().parseOptions(self._arguments)
         except usage.UsageError as error:
             raise SystemExit(f"openai_proxy: {error} (twistd openaiproxy --help)") from None
+
+    def read_again(self) -> tuple[Settings, Configuration | None]:
+        """What the same command line means now. Raises SystemExit with every problem, a line each."""
+        again = Options()
+        again.parent = self.parent
+        again._folder = self._started_in
+        again.parseOptions(self._arguments)
+        again._started_in = self._started_in
+        return again.settings, again.configuration
 
     def __setitem__(self, name: str, value: Any) -> None:
         """As usage.Options sets what is given, and does not set what is left at its default."""
@@ -199,7 +219,7 @@ class Options(usage.Options):
 
         port = self._checked("port", listen_description) if "port" in self._given else None
         try:
-            return load(Path(self["config"]), read_catalogue(), SecretReader(os.environ), port)
+            return load(self._folder / self["config"], read_catalogue(), SecretReader(os.environ), port)
         except ConfigError as error:
             _end_with(str(error))
             raise
@@ -265,17 +285,26 @@ def _exit(*_: Any) -> None:
     raise SystemExit(0)
 
 
+def _steady(reactor: Any) -> None:
+    """Let the reactor's clock go on when the machine's is set: else deadlines pass at once, or never."""
+    if not reactor.running and not reactor.getDelayedCalls():
+        reactor.seconds = time.monotonic
+
+
 class Process(Service):
     """What belongs to the process, not to the proxy: its signals, its collector, its log's context.
 
-    SIGTERM is how a daemon is ended, not a failure: the exit status is 0. Left to itself,
-    twistd dies of the signal that stopped its reactor.
+    SIGTERM is how a daemon is ended, not a failure: the exit status is 0, if nothing was cut off. SIGHUP
+    reads the configuration again.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, service: ProxyService) -> None:
         self._reactor = reactor
-        # Until the reactor runs, nothing has to be stopped.
+        self._service = service
+        # Until the reactor runs, nothing has to be stopped, and nothing is there to be changed.
         signal.signal(signal.SIGTERM, _exit)
+        # twistd has a status of its own for an end by a signal only.
+        atexit.register(self._exit_with_status)
         # An exchange leaves no cycles behind (a test says so), so the collector has next to
         # nothing to do; by default it would take a tenth of the time, and with thousands of
         # streams stop them all for a tenth of a second to find that out.
@@ -287,11 +316,32 @@ class Process(Service):
     def startService(self) -> None:
         """From now on the reactor takes the signal, and stops."""
         super().startService()
-        self._reactor.addSystemEventTrigger("after", "shutdown", self._forget_signal)
+        # After the reactor has set its own.
+        self._reactor.callWhenRunning(self._take_signals)
 
-    def _forget_signal(self) -> None:
-        if self._reactor._exitSignal == signal.SIGTERM:
-            self._reactor._exitSignal = None
+    def _take_signals(self) -> None:
+        self._on(signal.SIGTERM, self._end)
+        # A shell's hang-up ends what it runs, where that has nothing to read again.
+        if self._service.can_reload or not os.isatty(0):
+            self._on(signal.SIGHUP, self._service.reload)
+
+    def _on(self, number: signal.Signals, call: Callable[[], object]) -> None:
+        signal.signal(number, lambda *_: self._reactor.callFromThread(call))
+
+    def _end(self) -> None:
+        self._service.drain().addCallback(lambda _: self._stop())
+
+    def _stop(self) -> None:
+        if self._reactor.running:
+            with suppress(ReactorNotRunning):
+                self._reactor.stop()
+
+    def _exit_with_status(self) -> None:
+        status = self._service.exit_status
+        if status:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
 
 
 def makeService(options: Options) -> IService:
@@ -300,14 +350,22 @@ def makeService(options: Options) -> IService:
 
     from openai_proxy.service import ProxyService
 
+    _steady(reactor)
     try:
         listen = options.settings.listen
         places = [options.listen_place(number) for number in range(len(listen))]
         for one, place in zip(listen, places, strict=True):
             check_endpoint(reactor, one.description, place)
-        service = ProxyService(options.settings, reactor, options.configuration, places)
+        service = ProxyService(
+            options.settings,
+            reactor,
+            options.configuration,
+            places,
+            sockets=inherited_sockets(os.environ),
+            reread=options.read_again if options.configuration is not None else None,
+        )
     except (ValueError, OSError) as error:
         print(f"openai_proxy: {error}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None
-    Process(reactor).setServiceParent(service)
+    Process(reactor, service).setServiceParent(service)
     return service

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
@@ -23,12 +23,19 @@ from openai_proxy.policy.breaker import Breaker
 from openai_proxy.providers.addressing import Addressing
 from openai_proxy.providers.configured import provider_of, wants_asking
 from openai_proxy.providers.request_rules import RequestRules
-from openai_proxy.providers.token_source import key_source_of
+from openai_proxy.providers.token_source import KeySource, key_source_of
 from openai_proxy.providers.translate.dropped import NAMES
 from openai_proxy.providers.translate.translation import Options
 from openai_proxy.relay.client import TransparentClient
 from openai_proxy.web.relay import Relay
 from openai_proxy.web.unified import Unified
+
+
+class Fetching(Protocol):
+    """Something that asks for what is needed before it is."""
+
+    def stop(self) -> None:
+        """Ask no more."""
 
 
 class Wiring:
@@ -41,11 +48,23 @@ class Wiring:
         agent: IAgent,
         reactor: Any,
         metrics: Metrics,
+        before: Wiring | None = None,
     ) -> None:
-        self._configuration = configuration
+        """:param before: what of it has not changed is kept: keys, breakers, stickiness."""
+        self.configuration = configuration
         self._metrics = metrics
-        self.targets = {
-            name: _target(name, provider, settings.observation, agent, reactor)
+        self._seconds = reactor.seconds
+        known = {} if before is None else before.configuration.providers
+        unchanged = {name for name, one in configuration.providers.items() if known.get(name) == one}
+        self.targets: dict[str, Target] = {
+            name: _target(
+                name,
+                provider,
+                settings.observation,
+                agent,
+                reactor,
+                before.targets[name].keys if before is not None and name in unchanged else None,
+            )
             for name, provider in configuration.providers.items()
         }
         """By their providers' names, in the order of the file."""
@@ -61,20 +80,22 @@ class Wiring:
             metrics.circuit_changed,
             settings.timeouts,
         )
+        if before is not None:
+            self.gateway.take_over(before.gateway, unchanged)
         # Where there is one provider and no route its own list is the answer, byte for byte.
         has_many = len(self.targets) > 1 or bool(file.models)
         self._lists = ModelLists(self.gateway, reactor) if has_many else None
-        self._watch(reactor.seconds)
 
-    def _watch(self, seconds: Callable[[], float]) -> None:
-        metrics, file = self._metrics, self._configuration.file
+    def watch(self) -> None:
+        """Show its circuits, and make the series of its routes."""
+        metrics, file, seconds = self._metrics, self.configuration.file, self._seconds
         for (provider, model), breaker in self.gateway.breakers.items():
             metrics.watch_circuit(provider, model, partial(_state, breaker))
             metrics.watch_rest(provider, model, partial(_rests, breaker, seconds))
         for route in file.models.values():
             metrics.expect_route([target.provider for target in route.targets])
         metrics.know_members(NAMES)
-        for configured in self._configuration.providers.values():
+        for configured in self.configuration.providers.values():
             metrics.know_members([*configured.quirks.drop, *configured.quirks.rename, "stream_options"])
 
     def routes(self, context: ExchangeContext) -> dict[bytes, IResource]:
@@ -85,13 +106,14 @@ class Wiring:
             routes[prefix] = Relay(target, b"/" + prefix, context)
         return routes
 
-    def stop(self) -> None:
-        """Fetch no more keys, and no more lists."""
+    @property
+    def fetching(self) -> Iterator[Fetching]:
+        """What fetches lists and keys, and has to be stopped at its end; some may be another wiring's too."""
         if self._lists is not None:
-            self._lists.stop()
+            yield self._lists
         for target in self.targets.values():
             if target.keys is not None:
-                target.keys.stop()
+                yield target.keys
 
 
 def _state(breaker: Breaker) -> str:
@@ -103,8 +125,15 @@ def _rests(breaker: Breaker, seconds: Callable[[], float]) -> bool:
 
 
 def _target(
-    name: str, configured: ConfiguredProvider, observation: Observation, agent: IAgent, reactor: Any
+    name: str,
+    configured: ConfiguredProvider,
+    observation: Observation,
+    agent: IAgent,
+    reactor: Any,
+    keys: KeySource | None,
 ) -> Target:
+    if keys is None and configured.has_key:
+        keys = key_source_of(name, configured, reactor, os.environ)
     provider = provider_of(name, configured, observation)
     quirks = configured.quirks
     has_rules = quirks.rename or quirks.drop or quirks.strip_stream_options
@@ -112,7 +141,7 @@ def _target(
         provider,
         TransparentClient(agent),
         addressing=Addressing(configured),
-        keys=key_source_of(name, configured, reactor, os.environ) if configured.has_key else None,
+        keys=keys,
         rules=RequestRules(quirks) if has_rules else None,
         fixes=quirks if quirks.fixes_answers else None,
         translation=Options(includes_usage=wants_asking(configured), quirks=provider.quirks),

@@ -70,7 +70,8 @@ class Rig:
         )
         self.sink = KeptRecords()
         site = ProxySite(self.client.clock, configuration.settings().limits, self.metrics)
-        site.add(self.wiring.routes(context(self.client.clock, self.sink, site.held_bodies)))
+        self.wiring.watch()
+        site.serve(self.wiring.routes(context(self.client.clock, self.sink, site.held_bodies)))
         self.client.connect(site)
 
     def ask(self, path: bytes, body: bytes = b'{"model":"fast"}', *fields: bytes) -> None:
@@ -163,7 +164,8 @@ def test_keys_are_fetched_no_more_behind_the_end(rig: Rig) -> None:
     """Whoever waits for one is told that there is none."""
     keys = rig.wiring.targets["fetched"].keys
     assert keys is not None
-    rig.wiring.stop()
+    for one in rig.wiring.fetching:
+        one.stop()
     waiting: Any = keys.current()
     failures: list[Any] = []
     waiting.addErrback(failures.append)

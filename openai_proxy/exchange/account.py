@@ -238,7 +238,7 @@ def _cost(exchange: Exchange, attempt: Attempt, usage: Usage) -> int | None:
     """In pico-dollars; None without a price."""
     context = exchange.context
     name, seller = usage.model or attempt.model, attempt.target.provider.priced_as
-    price = context.prices.price_of(seller, name, usage.service_tier, exchange.seconds())
+    price = context.prices.price_of(seller, name, usage.service_tier, context.unix_seconds())
     return None if price is None else cost_picodollars(usage, price)
 
 

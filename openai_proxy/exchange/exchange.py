@@ -60,6 +60,12 @@ class ExchangeContext:
     models: ModelNames
     prices: Prices
     in_flight: Exchanges = field(default_factory=Exchanges)
+    wall_seconds: Callable[[], float] | None = None
+    """Unix time; None: the clock's own."""
+
+    def unix_seconds(self) -> float:
+        """The time of day: for prices and dates, and never for a difference."""
+        return (self.wall_seconds or self.clock.seconds)()
 
 
 class Cancellable(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -103,8 +103,22 @@ class Gateway:
         key = (candidate.provider, candidate.configured_model)
         breaker = self.breakers.get(key)
         if breaker is None:
-            breaker = self.breakers[key] = Breaker(self._breaker_settings, partial(self._changed, *key))
+            breaker = self.breakers[key] = Breaker(
+                self._breaker_settings, partial(_changed, self._circuit_changed, *key)
+            )
         return breaker
 
-    def _changed(self, provider: str, model: str, _: State, state: State) -> None:
-        self._circuit_changed(provider, model, state.value)
+    def take_over(self, before: Gateway, unchanged: Set[str]) -> None:
+        """What was learned by one before it, as far as it holds: who made which object, and who is well.
+
+        :param unchanged: the providers that are what they were.
+        """
+        self.stickiness = before.stickiness
+        if self._breaker_settings == before._breaker_settings:
+            for key, breaker in before.breakers.items():
+                if key in self.breakers and key[0] in unchanged:
+                    self.breakers[key] = breaker
+
+
+def _changed(told: CircuitChanged, provider: str, model: str, _: State, state: State) -> None:
+    told(provider, model, state.value)

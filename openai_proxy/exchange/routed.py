@@ -301,7 +301,7 @@ class RoutedExchange(ToldExchange):
 
     def _answered_badly(self, attempt: RoutedAttempt, response: IResponse) -> None:
         now = self.seconds()
-        fields = retry_fields_in(attempt.fields, now)
+        fields = retry_fields_in(attempt.fields, self.context.unix_seconds())
         if attempt.status == 429 and attempt.target.has_own_key and fields.rest_seconds:
             attempt.leg.breaker.rest(fields.rest_seconds, now)
         if self._follows(attempt, result_of_status(attempt.status), attempt.status, fields):

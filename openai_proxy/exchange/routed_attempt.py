@@ -167,7 +167,7 @@ class RoutedAttempt(Attempt):
     def _converter(self) -> Converter | None:
         is_stream = self._is_stream
         if self.translation is not None:
-            return self.translation.body_converter(self.status, is_stream, self.owner.seconds())
+            return self.translation.body_converter(self.status, is_stream, self.owner.context.unix_seconds())
         fixes = self.target.fixes
         is_error = self.status >= 400
         if (fixes is None and not is_error) or first_of(self.fields, b"content-encoding") is not None:
@@ -237,7 +237,7 @@ class RoutedAttempt(Attempt):
         said = self.opening.ending()
         if self.translation is None:
             return said
-        converter = self.translation.body_converter(status, False, self.owner.seconds())
+        converter = self.translation.body_converter(status, False, self.owner.context.unix_seconds())
         return converter.feed(said) + converter.end(whole=True)
 
     def forget_question(self) -> None:
@@ -259,7 +259,7 @@ class RoutedAttempt(Attempt):
     def given_fields(self, status: int) -> list[Field]:
         """Those of the answer, for the client. ``status``: as the client is told it."""
         if self.translation is not None:
-            fields = self.translation.answer_fields(status, self.fields, self.owner.seconds())
+            fields = self.translation.answer_fields(status, self.fields, self.owner.context.unix_seconds())
         elif self._is_fixed:
             fields = [field for field in self.fields if field[0].lower() != b"content-length"]
         else:

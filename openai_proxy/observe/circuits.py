@@ -60,6 +60,10 @@ class CircuitMetrics:
         if self._has_place(self._resting, (provider, model or ANY_MODEL), _RESTING):
             self._resting[provider, model or ANY_MODEL] = read
 
+    def forget(self) -> None:
+        """Show no target any more: those that there are now are watched anew. What was counted stays."""
+        self._circuits, self._resting = {}, {}
+
     def changed(self, provider: str, model: str, to_state: str) -> None:
         """A breaker has come to another state."""
         self._transitions.child(provider, model or ANY_MODEL, str(to_state)).value += 1

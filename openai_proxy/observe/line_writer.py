@@ -71,6 +71,11 @@ class LineWriter:
         self._dropped_before: int | None = None
         """``dropped_lines`` before the first line that was dropped of those that are being dropped."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes lines."""
+        return self._ended is not None
+
     def start(self) -> None:
         """Open the file. Raises OSError: that it cannot be written is said at start, not at a request."""
         self._file.open()

@@ -21,6 +21,7 @@ from openai_proxy.observe.families import Families
 from openai_proxy.observe.generation import GenerationMetrics
 from openai_proxy.observe.http_metrics import HttpMetrics, OfRequest
 from openai_proxy.observe.model import NONE
+from openai_proxy.observe.operating import OperatingMetrics
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_refusal
 from openai_proxy.observe.process import ProcessMetrics
 from openai_proxy.observe.rate_limits import RateLimits
@@ -86,6 +87,7 @@ class Metrics:
         self.errors = ErrorMetrics(families)
         self.rate_limits = RateLimits(families, seconds)
         self.process = ProcessMetrics(families)
+        self.operating = OperatingMetrics(families, seconds)
         self._read_clients: Callable[[], int] | None = None
         families.gauge(
             "openai_proxy_client_connections",
@@ -145,6 +147,11 @@ class Metrics:
     def watch_pool(self, provider: str, read: Callable[[], PoolNumbers]) -> None:
         """Show this provider's connections. ``read`` is called in the exporter's thread."""
         self.upstream.watch_pool(provider, read)
+
+    def forget_targets(self) -> None:
+        """Watch no circuits, rests and pools any more: there are others now."""
+        self.circuits.forget()
+        self.upstream.forget_pools()
 
     def watch_clients(self, read: Callable[[], int]) -> None:
         """Show how many clients are connected. ``read`` is called in the exporter's thread."""

@@ -77,6 +77,11 @@ class ModelNames:
         """Those of them that were not known."""
         self._labels: dict[tuple[str, str], str] = {}
 
+    def know(self, known: Callable[[str, str], str | None]) -> None:
+        """Another price list. What was answered for stays."""
+        self._known = known
+        self._labels.clear()
+
     def label(self, provider: Naming, name: str) -> str:
         """The name's own, if the provider has ever answered for it."""
         key = (provider.name, name)

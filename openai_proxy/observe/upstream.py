@@ -233,6 +233,10 @@ class UpstreamMetrics:
         """``read`` is called in the exporter's thread."""
         self._pools[provider] = read
 
+    def forget_pools(self) -> None:
+        """Show no provider's connections any more."""
+        self._pools = {}
+
     def _opened(self) -> Rows:
         for provider, numbers in self._numbers():
             opened = numbers.opened

@@ -146,8 +146,13 @@ class Listeners:
                     port.lockFile = None
 
     async def close(self, port: IListeningPort) -> None:
-        """Listen no more at one of them."""
+        """Listen no more at one of them. Connections that wait to be accepted are accepted."""
+        if port not in self.ports:
+            return
         self._open = [one for one in self._open if one[1] is not port]
+        if port in self._reactor.getReaders():
+            # The kernel would reset them.
+            port.doRead()  # type: ignore[attr-defined]
         await maybeDeferred(port.stopListening)
 
     async def close_all(self) -> None:

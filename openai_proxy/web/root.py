@@ -29,24 +29,30 @@ class ProxySite(Site):
     """The site of the daemon: what its channels refuse is counted too."""
 
     def __init__(self, clock: IReactorTime, limits: Limits, sink: Sink) -> None:
-        self._not_found = NotFound(sink.request_refused, clock.seconds)
+        self._not_found = NotFound(self.rejected, clock.seconds)
         self.root = Root(self._not_found)
         super().__init__(self.root, clock, limits)
-        self._sink = sink
-        self.root.putChild(b"healthz", Page(lambda: (200, {"status": "ok"}), self._not_found))
-        self.root.putChild(b"readyz", Page(self._ready, self._not_found))
+        self.sink = sink
+        """Told of what is refused."""
+        self._fixed: dict[bytes, IResource] = {
+            b"healthz": Page(lambda: (200, {"status": "ok"}), self._not_found),
+            b"readyz": Page(self._ready, self._not_found),
+        }
 
-    def add(self, routes: Mapping[bytes, IResource]) -> None:
-        """Put resources below the root, and list their paths at ``/``."""
+    def serve(self, routes: Mapping[bytes, IResource]) -> None:
+        """From the next request on, these are below the root, and no others; ``/`` lists their paths."""
+        children: dict[bytes, IResource] = dict(self._fixed)
         for segment, resource in routes.items():
             streams = getattr(resource, "streams", False)
-            self.root.putChild(segment, resource if streams else Exposition(resource, self._not_found))
+            children[segment] = resource if streams else Exposition(resource, self._not_found)
+        paths = sorted(f"/{segment.decode()}" for segment in children)
+        children.setdefault(b"", Page(lambda: (200, about(paths)), self._not_found))
         self._not_found.names = [segment.decode("ascii") for segment in routes]
-        paths = sorted(f"/{segment.decode()}" for segment in self.root.listStaticNames())
-        self.root.putChild(b"", Page(lambda: (200, about(paths)), self._not_found))
+        # In one step: no request finds half of them.
+        self.root.children = children
 
     def _ready(self) -> tuple[int, dict[str, object]]:
         return (503, {"status": "draining"}) if self.draining else (200, {"status": "ok"})
 
     def rejected(self, status: int, duration_seconds: float) -> None:
-        self._sink.request_refused(status, duration_seconds)
+        self.sink.request_refused(status, duration_seconds)

@@ -133,6 +133,16 @@ class Channel(Protocol):
                 self._after_upgrade(rest)
             self._expect()
 
+    @property
+    def idle_since(self) -> float:
+        """Since when no request of its client is here, nor a part of one; ``NEVER``: one is."""
+        is_idle = not self._requests and self._reading is None and not self._parser.in_head
+        return (
+            self.watch.began_waiting(self.limits.keepalive_seconds)
+            if is_idle and not self._closing
+            else NEVER
+        )
+
     # What was parsed: Handler.
 
     def head_began(self) -> None:

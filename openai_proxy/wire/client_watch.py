@@ -69,6 +69,10 @@ class ClientWatch:
         else:
             self.deadline = deadline
 
+    def began_waiting(self, seconds: float) -> float:
+        """When :meth:`within` was called with so many seconds."""
+        return self._read_deadline - seconds
+
     def write_blocks(self, blocks: bool) -> None:
         """The client has to read, or has read."""
         now = self._seconds()

@@ -93,6 +93,12 @@ class ServerTLS:
         return f"{prepared.named}: another certificate, until {_written(prepared.leaf.not_valid_after_utc)}"
 
     @property
+    def used(self) -> Prepared:
+        """What new connections are met with."""
+        assert self._used is not None
+        return self._used
+
+    @property
     def not_after(self) -> float:
         """When the certificate that is used expires, in unix time; NaN before there is one."""
         return math.nan if self._used is None else self._used.not_after

@@ -74,6 +74,17 @@ class Site(ServerSite):
         """Call in the next turn of the reactor."""
         self.clock.callLater(0, function, *arguments)
 
+    def let_idle_go(self, idle_seconds: float) -> None:
+        """Close each connection that has been idle, between two requests or before the first, for so long."""
+        now = self.clock.seconds()
+        for channel in list(self.channels):
+            if now - channel.idle_since >= idle_seconds:
+                channel.loseConnection()
+
+    def limit(self, limits: Limits) -> None:
+        """Connections from now on have these limits."""
+        self.limits = limits
+
     def abort_all(self) -> None:
         """Cut every connection."""
         for channel in list(self.channels):

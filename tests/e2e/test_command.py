@@ -49,27 +49,28 @@ def test_sigterm_ends_an_idle_daemon_with_status_0() -> None:
     assert "Traceback" not in daemon.output
 
 
-def test_sigterm_ends_a_daemon_with_a_stream_in_flight() -> None:
-    """A client in mid-stream does not keep the daemon, and is not told that its stream was whole."""
+def test_a_second_sigterm_ends_a_daemon_with_a_stream_in_flight() -> None:
+    """A client in mid-stream is told so, and not that its stream was whole; the exit status says it too."""
     with Daemon() as daemon, daemon.connect() as client:
         client.send_request(
             "POST", "/mock/v1/chat/completions", "x-mock-chunk-ms: 600000", "x-mock-chunks: 9", body=STREAM
         )
         assert client.read_head().status == 200
         assert client.read_chunk().startswith(b"data: ")
-        daemon.terminate()
-        assert daemon.wait() == 0
+        assert daemon.end_now() == 3
+        assert b"proxy_shutting_down" in client.read_chunk()
         assert client.wait_end() == "RST"
     assert "Traceback" not in daemon.output
 
 
-def test_sigterm_ends_a_daemon_that_waits_for_its_upstream() -> None:
-    """The upstream's connection is closed with the daemon."""
+def test_a_second_sigterm_ends_a_daemon_that_waits_for_its_upstream() -> None:
+    """The upstream's connection is closed with the daemon, and the client is told to try again."""
     with RawUpstream() as upstream, Daemon("--upstream", upstream.url) as daemon, daemon.connect() as client:
         client.send_request("GET", "/v1/models")
         waiting = upstream.next()
         waiting.read_request()
-        assert daemon.stop() == 0
+        assert daemon.end_now() == 3
+        assert client.read_answer().status == 503
         assert waiting.wait_end() in ("FIN", "RST")
     assert "Traceback" not in daemon.output
 

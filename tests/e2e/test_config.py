@@ -236,7 +236,9 @@ def test_the_example_is_understood(tmp_path: Path) -> None:
     names = ("OPENAI", "AZURE", "ANTHROPIC", "EXAMPLE")
     ended = subprocess.run(
         command("--check", "--config", str(EXAMPLE)),
-        env=environment(**{f"{name}_API_KEY": "sk-canary" for name in names}),
+        env=environment(
+            **{f"{name}_API_KEY": "sk-canary" for name in names}, OPENAI_PROXY_ADMIN_TOKEN="sk-canary"
+        ),
         cwd=tmp_path,
         capture_output=True,
         text=True,

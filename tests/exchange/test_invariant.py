@@ -153,7 +153,7 @@ class World:
         self.clients: list[End] = []
         self.upstreams: list[End] = []
         self._dials: list[tuple[Any, Any]] = []
-        self._agent_request = self.service.agent.request
+        self._agent_request = self.service.graph.agent.request
 
     def act(self, kind: str, which: int, what: int) -> None:
         """One thing happens; then what follows from it, and the law holds."""
@@ -217,10 +217,10 @@ class World:
         """A bug of ours: the next request upstream raises."""
 
         def request(*arguments: Any, **more: Any) -> Any:
-            self.service.agent.request = self._agent_request  # type: ignore[method-assign]
+            self.service.graph.agent.request = self._agent_request  # type: ignore[method-assign]
             raise RuntimeError("a bug")
 
-        self.service.agent.request = request  # type: ignore[method-assign]
+        self.service.graph.agent.request = request  # type: ignore[method-assign]
 
     # What follows.
 
@@ -294,7 +294,7 @@ class World:
         active = [value for labels, value in self.samples("openai_proxy_upstream_connections") if value]
         assert not active
         assert not service.site.held_bodies.held_bytes
-        assert not service.context.held_answers.held_bytes
+        assert not service.graph.context.held_answers.held_bytes
         for descriptor in self._pipe:
             os.close(descriptor)
 

@@ -177,7 +177,8 @@ class Rig:
         self.client.leave()
         for other in self._others:
             other.leave()
-        self.wiring.stop()
+        for one in self.wiring.fetching:
+            one.stop()
         assert not self.client.clock.getDelayedCalls()
         assert len(self.sink.began) == len(self.sink.ended)
         return self.sink.ended
@@ -605,7 +606,8 @@ def test_a_stop_ends_what_is_asked(make: Make) -> None:
     rig = make(OPENAI, GROQ)
     rig.ask()
     openai, groq = rig.upstream("openai"), rig.upstream("groq")
-    rig.wiring.stop()
+    for one in rig.wiring.fetching:
+        one.stop()
     assert openai.cancelled
     assert groq.cancelled
     assert rig.told()[0] == 502

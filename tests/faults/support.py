@@ -225,7 +225,7 @@ class Gateway:
         assert service.site.held_bodies.held_bytes == 0
         await service.stopService()
         assert not service.site._deadlines._members
-        assert not service.agent._deadlines._members
+        assert not service.graph.agent._deadlines._members
 
 
 def requests_of(data: bytes) -> tuple[list[tuple[h11.Request, bytes]], bool]:

@@ -309,7 +309,7 @@ class Users:
 
 
 def ports_of(proxy: Gateway) -> set[int]:
-    pools = proxy.service.agent._pools.values()
+    pools = proxy.service.graph.agent._pools.values()
     return {connection.transport.getHost().port for pool in pools for connection in pool._idle}
 
 

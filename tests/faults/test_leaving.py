@@ -110,8 +110,8 @@ async def test_row_17_while_connecting(
     proxy = gateway(f"http://127.0.0.1:{unanswering.getsockname()[1]}")
     client = await proxy.client()
     client.write(request_bytes)
-    await eventually(reactor, lambda: proxy.service.agent._pools)
-    [pool] = proxy.service.agent._pools.values()
+    await eventually(reactor, lambda: proxy.service.graph.agent._pools)
+    [pool] = proxy.service.graph.agent._pools.values()
     assert pool.open == 1
     getattr(client, leaving)()
     await proxy.counted((499, "client_disconnect"))

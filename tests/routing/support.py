@@ -180,11 +180,11 @@ class World:
             await self.until(lambda: not service.site.channels)
             await self.settled()
             assert service.site.held_bodies.held_bytes == 0
-            assert service.context.held_answers.held_bytes == 0
+            assert service.graph.context.held_answers.held_bytes == 0
             assert not self.waits
         finally:
             await cast(Any, service.stopService())
-        assert not service.agent._deadlines._members
+        assert not service.graph.agent._deadlines._members
         assert not self.reactor.clock.getDelayedCalls()
 
 

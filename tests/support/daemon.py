@@ -14,6 +14,7 @@ from tests.support.program import Program
 ROOT = Path(__file__).parents[2]
 ANY_PORT = "tcp:0:interface=127.0.0.1"
 _SERVES = re.compile(r"serves on (\S+)$")
+_ENDS = re.compile(r"The daemon is ending")
 
 
 def command(*options: str) -> list[str]:
@@ -49,6 +50,13 @@ class Daemon(Program):
     ) -> None:
         arguments = command(*(() if port is None else ("--port", port)), *options)
         super().__init__(arguments, _SERVES, ROOT, environment(**(env or {})), seconds)
+
+    def end_now(self) -> int:
+        """SIGTERM, and another one when the first was taken: nothing is waited for. The exit status."""
+        self.terminate()
+        self.wait_for(_ENDS)
+        self.terminate()
+        return self.wait()
 
     def forget_peak(self) -> int:
         """Begin a new peak; the bytes of memory that it has now (VmRSS of proc(5))."""

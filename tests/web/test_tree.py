@@ -52,7 +52,7 @@ class Rig(Client):
         self.agent = Recorder()
         shared = context(self.clock, self.metrics, self.tree.held_bodies)
         target = Target(Provider("openai", base_url), TransparentClient(self.agent))
-        self.tree.add({b"openai": Relay(target, b"/openai", shared), b"v1": Relay(target, b"", shared)})
+        self.tree.serve({b"openai": Relay(target, b"/openai", shared), b"v1": Relay(target, b"", shared)})
         self.connect(self.tree)
 
     def get(self, path: bytes, method: bytes = b"GET") -> tuple[int, bytes]:
@@ -183,7 +183,7 @@ def test_an_accept_that_the_exporter_fails_on_is_not_shown_to_it() -> None:
             return b"text"
 
     rig = Rig()
-    rig.tree.add({b"metrics": Exporter()})
+    rig.tree.serve({b"metrics": Exporter()})
     accepts = (
         b"application/openmetrics-text;version=zz",
         b"text/plain;version=0.0.4, */*",
