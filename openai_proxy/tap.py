@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python import log, usage
 
 from openai_proxy import __version__
-from openai_proxy.config.address import listen_description
+from openai_proxy.config.address import admin_description, listen_description, same_place
 from openai_proxy.config.settings import Listen, Settings, with_limit
 from openai_proxy.config.url import root_url
 from openai_proxy.observe.log_file import STDOUT
@@ -52,6 +52,11 @@ def seconds(value: str) -> float:
     return number
 
 
+def seconds_or_none(value: str) -> float:
+    """The same, or 0."""
+    return 0.0 if float(value) == 0 else seconds(value)
+
+
 def positive(value: str) -> int:
     """A whole number above 0."""
     if not (value.isascii() and value.isdecimal() and int(value) > 0):
@@ -70,12 +75,17 @@ def _listen(value: str) -> tuple[Listen, ...]:
     return (Listen(listen_description(value)),)
 
 
+def _admin(value: str) -> Listen:
+    return Listen(admin_description(value))
+
+
 def _off(_: Any) -> bool:
     return False
 
 
 _SETS: tuple[tuple[str, str, str, Any], ...] = (
     ("port", "", "listen", _listen),
+    ("admin", "admin", "listen", _admin),
     ("upstream", "", "upstream", root_url),
     ("ca-file", "", "ca_file", str),
     ("access-log", "", "access_log", log_path),
@@ -87,8 +97,14 @@ _SETS: tuple[tuple[str, str, str, Any], ...] = (
     ("prices", "observation", "prices_file", str),
     ("no-observe", "observation", "answers", _off),
     ("no-include-usage", "observation", "include_usage", _off),
+    ("drain-grace", "drain", "grace_seconds", seconds_or_none),
+    ("drain-timeout", "drain", "timeout_seconds", seconds),
+    ("workers", "", "workers", positive),
 )
 """What an option sets: the option, the part of the settings, the field, and what makes its value."""
+
+_PUT_INTO_FILE = frozenset({"port", "admin"})
+"""Options that are read with the file, if there is one: its listener's other keys (``tls``) hold for them."""
 
 
 def _replaced(settings: Settings, part: str, field: str, value: Any) -> Settings:
@@ -116,6 +132,27 @@ def _failures(checks: Iterable[Callable[[], object]]) -> list[str]:
     return problems
 
 
+def _listen_checks(
+    reactor: Any, listen: Listen, place: Callable[[str], str]
+) -> Iterator[Callable[[], object]]:
+    """Whether it can be listened there; ``place``: of a key of its, where that was said."""
+    yield partial(check_endpoint, reactor, listen.description, place("address"))
+    if listen.certificate is not None:
+        yield partial(_check_certificate, listen.certificate, listen.key, place("tls"))
+
+
+def _check_certificate(certificate: str, key: str | None, place: str) -> None:
+    from openai_proxy.wire.server_tls import ServerTLS
+
+    try:
+        prepared = ServerTLS(place, certificate, key).load()
+    except OSError:
+        # That a file is not there is told with the other files.
+        return
+    if warning := prepared.warning(time.time()):
+        print(f"warning: {warning}")
+
+
 class Options(usage.Options):
     """The options of ``twistd openaiproxy``."""
 
@@ -128,6 +165,12 @@ class Options(usage.Options):
     optParameters = [  # noqa: RUF012 (usage.Options reads it)
         ["config", "c", None, "Configuration file (YAML); options of the command line come before it."],
         ["port", "p", "8080", "Port number, or endpoint description (tcp:8080:interface=127.0.0.1)."],
+        [
+            "admin",
+            None,
+            None,
+            "Port for metrics, health and pages: a number (on loopback), or a description.",
+        ],
         ["upstream", "u", "https://api.openai.com", "Root URL of the provider 'openai'."],
         ["ca-file", None, None, "PEM file of a private CA to trust besides the system's."],
         ["connect-timeout", None, "10", "Seconds to connect to an upstream."],
@@ -136,6 +179,9 @@ class Options(usage.Options):
         ["prices", None, None, "File of prices (.json or .toml) over the package's own."],
         ["access-log", None, None, "File for one line of JSON an exchange; - is stdout."],
         ["access-log-sample", None, "1", "Of exchanges that are ok, only one of so many has a line."],
+        ["drain-grace", None, "0", "Seconds after SIGTERM in which new connections are accepted."],
+        ["drain-timeout", None, "600", "Seconds after SIGTERM in which what is in flight may go on."],
+        ["workers", None, "1", "Processes that serve: about one for each core."],
     ]
     optFlags = [  # noqa: RUF012
         ["check", None, "Check the configuration file, print what it says, and exit."],
@@ -187,23 +233,32 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check every value; the settings are in ``self.settings`` then."""
         configuration = self._configuration()
+        self.settings = self._settings(configuration)
+        if configuration is not None and "upstream" in self._given:
+            if "openai" not in configuration.providers:
+                raise usage.UsageError("--upstream: the configuration has no provider openai")
+            configuration = configuration.with_upstream(self.settings.upstream)
+        self.configuration = configuration
+        if configuration is not None and self["check"]:
+            self._check(configuration)
+
+    def _settings(self, configuration: Configuration | None) -> Settings:
+        """What the file says, or the defaults, and before it what the options say."""
         settings = Settings() if configuration is None else configuration.settings()
+        read = frozenset() if configuration is None else _PUT_INTO_FILE
         for option, part, field, check in _SETS:
-            if option in self._given:
+            if option in self._given - read:
                 settings = _replaced(settings, part, field, self._checked(option, check))
         for setting in self._limits:
             try:
                 settings = with_limit(settings, setting)
             except ValueError as error:
                 raise usage.UsageError(f"--limit: {error}") from None
-        self.settings = settings
-        if configuration is not None and "upstream" in self._given:
-            if "openai" not in configuration.providers:
-                raise usage.UsageError("--upstream: the configuration has no provider openai")
-            configuration = configuration.with_upstream(settings.upstream)
-        self.configuration = configuration
-        if configuration is not None and self["check"]:
-            self._check(configuration)
+        admin = settings.admin.listen
+        # Of a file's listeners the file's own check has told it.
+        if configuration is None and admin and same_place(admin.description, settings.listen[0].description):
+            raise usage.UsageError("--admin: clients are listened for there (--port)")
+        return settings
 
     def _configuration(self) -> Configuration | None:
         """What the file says; one that is wrong ends the process with a line for each problem."""
@@ -218,17 +273,25 @@ class Options(usage.Options):
         from openai_proxy.providers.catalogue import read_catalogue
 
         port = self._checked("port", listen_description) if "port" in self._given else None
+        admin = self._checked("admin", admin_description) if "admin" in self._given else None
         try:
-            return load(self._folder / self["config"], read_catalogue(), SecretReader(os.environ), port)
+            return load(self._folder / self["config"], read_catalogue(), SecretReader(os.environ), port, admin)
         except ConfigError as error:
             _end_with(str(error))
             raise
 
-    def listen_place(self, number: int) -> str:
-        """Where one of ``settings.listen`` was said, for an error about it."""
-        if self["config"] is None or "port" in self._given:
-            return "--port"
-        return f"{self['config']}: listeners[{number}].address:"
+    def listen_place(self, number: int, key: str = "address") -> str:
+        """Where one of ``settings.listen`` was said, for an error about this ``key`` of it."""
+        return self._place("port", f"listeners[{number}]", key)
+
+    def admin_place(self, key: str = "address") -> str:
+        """The same of ``settings.admin.listen``."""
+        return self._place("admin", "admin", key)
+
+    def _place(self, option: str, section: str, key: str) -> str:
+        if self["config"] is None or (option in self._given and key == "address"):
+            return f"--{option}"
+        return f"{self['config']}: {section}.{key}:"
 
     def _check(self, configuration: Configuration) -> None:
         """Print what was understood, and end the process: 0 if a daemon can start with it, else 1."""
@@ -249,15 +312,17 @@ class Options(usage.Options):
             routes=[[one.provider for one in route.targets] for route in configuration.file.models.values()],
             circuits=circuits(configuration),
         )
-        for line in report(configuration, series):
+        for line in report(configuration, settings, series):
             print(line)
         checks: list[Callable[[], object]] = [partial(Prices.load, settings.observation.prices_file)]
         if settings.ca_file is not None:
             checks.append(partial(trust_root_from_file, settings.ca_file))
         for number, one in enumerate(settings.listen):
-            checks.append(partial(check_endpoint, reactor, one.description, self.listen_place(number)))
+            checks += _listen_checks(reactor, one, partial(self.listen_place, number))
+        if settings.admin.listen is not None:
+            checks += _listen_checks(reactor, settings.admin.listen, self.admin_place)
         problems = _failures(checks)
-        if outside := list(missing(configuration, settings.access_log)):
+        if outside := list(missing(configuration, settings)):
             problems.append(str(ConfigError(configuration.path, outside)))
         _end_with("\n".join(problems))
         raise SystemExit(0)

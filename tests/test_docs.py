@@ -205,7 +205,7 @@ def test_configuration_shows_what_check_prints(tmp_path: Path, monkeypatch: pyte
     understood = load(Path("proxy.yaml"), read_catalogue(), SecretReader(environment))
     routes = [[target.provider for target in route.targets] for route in understood.file.models.values()]
     series = expected_series(understood.providers, targets(understood), True, routes, circuits(understood))
-    assert list(report(understood, series)) == shown.splitlines()
+    assert list(report(understood, understood.settings(), series)) == shown.splitlines()
 
 
 def test_configuration_says_which_part_of_a_url_is_the_prefix(tmp_path: Path) -> None:

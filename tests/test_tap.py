@@ -79,9 +79,16 @@ limits: {body_bytes: 14}
 observation: {answers: false, include_usage: false}
 prices: {file: /file.toml}
 access_log: {file: /file.json, sample: 15}
+admin: {address: "18", token: env:PATH}
+drain: {grace_seconds: 19, timeout_seconds: 20}
+workers: 21
 """
 LINE = {
     "port": ("1", "listen", (Listen("tcp:1"),)),
+    "admin": ("2", "admin.listen", Listen("tcp:2:interface=127.0.0.1")),
+    "drain-grace": ("0", "drain.grace_seconds", 0.0),
+    "drain-timeout": ("600", "drain.timeout_seconds", 600.0),
+    "workers": ("1", "workers", 1),
     "upstream": ("http://line.example/", "upstream", "http://line.example"),
     "ca-file": ("/line.pem", "ca_file", "/line.pem"),
     "access-log": ("-", "access_log", "-"),
@@ -139,6 +146,50 @@ def test_a_port_on_the_line_is_the_only_one(config: Path) -> None:
     assert options.listen_place(1) == f"{config}: listeners[1].address:"
     options.parseOptions(["--config", str(config), "--port", "3"])
     assert options.listen_place(0) == "--port"
+    assert options.listen_place(0, "tls") == f"{config}: listeners[0].tls:"
+
+
+def test_the_operators_port_is_the_files_or_the_lines(config: Path) -> None:
+    """Its token and its TLS are the file's in any case; an error says where it was said."""
+    config.write_text("admin: {address: '1', token: env:KEY, tls: {certificate: a.pem}}")
+    file = str(config.parent / "a.pem")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEY", "canary")
+        options = Options()
+        options.parseOptions(["--config", str(config)])
+        assert options.settings.admin.listen == Listen("tcp:1:interface=127.0.0.1", file)
+        assert options.admin_place() == f"{config}: admin.address:"
+        options.parseOptions(["--config", str(config), "--admin", "tcp:2"])
+        assert options.settings.admin.listen == Listen("tcp:2", file)
+        assert options.settings.admin.token is not None
+        assert options.admin_place() == "--admin"
+        assert options.admin_place("tls") == f"{config}: admin.tls:"
+
+
+def test_a_port_on_the_line_keeps_the_tls_of_the_file(config: Path) -> None:
+    """Clients who are used to it are not met in the clear by a number."""
+    config.write_text("listeners: [{address: '1', tls: {certificate: /a.pem}}]")
+    assert parsed(config, "--port", "3").listen == (Listen("tcp:3", "/a.pem"),)
+
+
+@pytest.mark.parametrize("admin", ["8080", "tcp:8080", "tcp:8080:interface=10.0.0.1"])
+def test_the_operators_port_is_not_the_clients(admin: str, config: Path) -> None:
+    """It is told before either is bound; with a file, at its place there."""
+    with pytest.raises(SystemExit, match=r"--admin: clients are listened for there"):
+        settings_of("--admin", admin)
+    assert settings_of("--admin", admin, "--port", "1").admin.listen is not None
+    config.write_text("")
+    with pytest.raises(SystemExit, match=r"admin\.address: cannot be listened at beside listeners\[0\]"):
+        parsed(config, "--admin", admin)
+
+
+@pytest.mark.parametrize(
+    "option", ["--admin=65536", "--drain-grace=-1", "--drain-grace=x", "--drain-timeout=0", "--workers=0"]
+)
+def test_what_an_option_cannot_be(option: str) -> None:
+    """Each is refused with its name."""
+    with pytest.raises(SystemExit, match=option.partition("=")[0]):
+        settings_of(option)
 
 
 def test_options_that_take_away_do_so_whatever_the_file_says(tmp_path: Path) -> None:

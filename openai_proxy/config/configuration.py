@@ -101,11 +101,14 @@ def load(
     catalogue: Mapping[str, Provider],
     secrets: SecretReader,
     port: str | None = None,
+    admin: str | None = None,
 ) -> Configuration:
     """The configuration in a YAML file. Raises ConfigError with every problem in it.
 
     :param catalogue: what is known of providers by their names.
-    :param port: where to listen in place of all ``listeners``, if that is given elsewhere.
+    :param port: where to listen in place of all ``listeners``, if that is given elsewhere: as the first of
+        them otherwise does.
+    :param admin: the same for ``admin.address``.
     """
     problems: list[Problem] = []
     try:
@@ -126,6 +129,8 @@ def load(
         file = msgspec.structs.replace(
             file, listeners=(msgspec.structs.replace(file.listeners[0], address=port),)
         )
+    if admin is not None:
+        file = msgspec.structs.replace(file, admin=msgspec.structs.replace(file.admin, address=admin))
     providers, default_provider = check(file, reader, catalogue)
     if problems:
         raise ConfigError(path, problems)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from openai_proxy.config.address import is_local, listen_description
-from openai_proxy.config.file import File
-from openai_proxy.config.problems import Place, did_you_mean
+from openai_proxy.config.address import (
+    admin_description,
+    is_local,
+    is_tls,
+    listen_description,
+    same_place,
+)
+from openai_proxy.config.file import Admin, File, ListenerTLS
+from openai_proxy.config.problems import Place, did_you_mean, dotted
 from openai_proxy.config.provider import Provider, by_own_url, resolved
 from openai_proxy.config.reader import Reader
 from openai_proxy.config.routing import Route
 
-RESERVED = frozenset({"v1", "mock", "metrics", "healthz", "readyz", "other", "none"})
+RESERVED = frozenset(
+    {"v1", "mock", "metrics", "healthz", "readyz", "inflight", "events", "-", "other", "none"}
+)
 """Paths and labels of our own, which no provider can be called."""
 
 _LOCATION = ("like", "base_url", "path_prefix", "parameters")
@@ -128,23 +136,48 @@ class References:
             for name in self._names
             for key in ("api_key", "token")
         )
-        seen: set[str] = set()
+        seen: dict[str, str] = {}
         for number, listener in enumerate(self._file.listeners):
             place: Place = ("listeners", number)
-            try:
-                address = listen_description(listener.address)
-            except ValueError as error:
-                self._reader.tell((*place, "address"), str(error))
-                continue
-            if address in seen:
-                self._reader.tell((*place, "address"), "the same as one before it")
-            seen.add(address)
-            if ours and not listener.allow_anonymous and not is_local(address):
+            address = self._address(place, listener.address, listener.tls, listen_description, seen)
+            if address and ours and not listener.allow_anonymous and not is_local(address):
                 self._reader.tell(
                     place,
                     "anyone who reaches this port could use the keys of `providers`: listen on this machine "
                     "alone (tcp:8080:interface=127.0.0.1), or say `allow_anonymous: true`",
                 )
+        self._admin(self._file.admin, seen)
+
+    def _admin(self, admin: Admin, seen: dict[str, str]) -> None:
+        if admin.address is not None:
+            self._address(("admin",), admin.address, admin.tls, admin_description, seen)
+        elif admin.token is not None or admin.tls is not None:
+            self._reader.tell(
+                ("admin", "address"),
+                "is wanted: without a port of its own there is nobody to ask for a token",
+            )
+
+    def _address(
+        self,
+        place: Place,
+        address: str,
+        tls: ListenerTLS | None,
+        describe: Callable[[str], str],
+        seen: dict[str, str],
+    ) -> str | None:
+        """Its description, if it is one; ``seen`` has those before it, each with its place."""
+        try:
+            description = describe(address)
+        except ValueError as error:
+            self._reader.tell((*place, "address"), str(error))
+            return None
+        for other, where in seen.items():
+            if same_place(description, other):
+                self._reader.tell((*place, "address"), f"cannot be listened at beside {where} ({other})")
+        seen.setdefault(description, dotted(place))
+        if tls is not None and is_tls(description):
+            self._reader.tell((*place, "tls"), "`address` says `ssl:` as well: one of them is wanted")
+        return description
 
     def _no_provider(self, name: str) -> str:
         if name in self._catalogue:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from openai_proxy.config.address import is_local, listen_description
+from openai_proxy.config.address import is_local
 from openai_proxy.config.configuration import Configuration
 from openai_proxy.config.provider import Provider
 from openai_proxy.config.routing import Route
+from openai_proxy.config.settings import Admin, Listen, Settings
 
 
 def targets(configuration: Configuration) -> list[tuple[str, str]]:
@@ -27,12 +28,17 @@ def circuits(configuration: Configuration) -> list[tuple[str, str]]:
     return [*((name, "") for name in configuration.providers), *targets(configuration)]
 
 
-def report(configuration: Configuration, series: tuple[int, int]) -> Iterator[str]:
-    """Listeners, providers, routes, series. ``series``: at the start, and with every target asked once."""
+def report(configuration: Configuration, settings: Settings, series: tuple[int, int]) -> Iterator[str]:
+    """Listeners, providers, routes, what is of the process, series.
+
+    :param settings: the configuration's, with what options have put before them.
+    :param series: at the start, and with every target asked once.
+    """
     file = configuration.file
     yield f"{configuration.path}: understood"
     yield "listeners:"
-    yield from _columns((listen_description(one.address), _reach(one.address)) for one in file.listeners)
+    yield from _columns((*_listener(one), _certificate(one)) for one in settings.listen)
+    yield from _admin(settings.admin)
     yield f"providers (default: {configuration.default_provider}):"
     yield from _columns(_ways(name, one) for name, one in configuration.providers.items())
     if file.models:
@@ -41,6 +47,7 @@ def report(configuration: Configuration, series: tuple[int, int]) -> Iterator[st
             (name, route.choice, ", ".join(route.named_targets(name)), _patience(route, file.hedge.enabled))
             for name, route in file.models.items()
         )
+    yield from _process(settings)
     start, asked = series
     count = len(targets(configuration))
     yield f"metric series: {start} at the start" + (
@@ -48,8 +55,38 @@ def report(configuration: Configuration, series: tuple[int, int]) -> Iterator[st
     )
 
 
-def _reach(address: str) -> str:
-    return "this machine only" if is_local(listen_description(address)) else "whoever can reach it"
+def _listener(listen: Listen) -> tuple[str, str]:
+    """Where it is, and who reaches it."""
+    description = listen.description
+    return description, "this machine only" if is_local(description) else "whoever can reach it"
+
+
+def _certificate(listen: Listen) -> str:
+    return f"TLS: {listen.certificate}" if listen.certificate else ""
+
+
+def _admin(admin: Admin) -> Iterator[str]:
+    if admin.listen is None:
+        yield "admin: no port of its own; /metrics is served to clients, pages to those of this machine"
+        return
+    if admin.token is not None:
+        shown = f"health to anyone, all else by token: {admin.token.source}"
+    elif admin.shows_all:
+        shown = "all, without a token"
+    else:
+        shown = "health and metrics only, as others can reach it and there is no `admin.token`"
+    yield "admin:"
+    yield from _columns([(*_listener(admin.listen), shown, _certificate(admin.listen))])
+
+
+def _process(settings: Settings) -> Iterator[str]:
+    drain, log = settings.drain, settings.log
+    yield (
+        f"drain: new connections for {drain.grace_seconds:.10g} s more, "
+        f"what is in flight for {drain.timeout_seconds:.10g} s"
+    )
+    yield f"log: {log.format}, {log.level} and above"
+    yield f"workers: {settings.workers}"
 
 
 def _ways(name: str, provider: Provider) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from openai_proxy.config.address import is_local
 from openai_proxy.config.secret import Secret
 
 MEBIBYTE = 1024 * 1024
@@ -95,6 +96,11 @@ class Admin:
     """None: there is none, and metrics are served to clients."""
     token: Secret | None = None
     """What who asks there has to say, if anything: ``Authorization: Bearer ...``."""
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether it serves more than health and metrics: to who has the token, or to this machine alone."""
+        return self.token is not None or self.listen is None or is_local(self.listen.description)
 
 
 @dataclass(frozen=True, slots=True)

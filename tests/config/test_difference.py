@@ -51,8 +51,12 @@ OPENAI = "listeners: [{address: 'unix:/s'}]\nproviders: {openai: {%s}}"
         ("", "retry: {statuses: ['429']}", ["retry.statuses: 408, 409, 429, 5xx -> 429"]),
         ("workers: 2\nlog: {level: warn}", "", ["log.level: warn -> info", "workers: 2 -> 1"]),
         ("", "admin: {address: '9091'}", ["admin.address: not given -> 9091"]),
-        ("", "admin: {token: env:A}", ["admin.token: not given -> env:A"]),
-        ("admin: {token: env:A}", "admin: {token: env:B}", ["admin.token: env:A -> env:B"]),
+        ("admin: {address: '1'}", "admin: {address: '1', token: env:A}", ["admin.token: not given -> env:A"]),
+        (
+            "admin: {address: '1', token: env:A}",
+            "admin: {address: '1', token: env:B}",
+            ["admin.token: env:A -> env:B"],
+        ),
         (
             "admin: {address: '1', tls: {certificate: a.pem}}",
             "admin: {address: '1'}",
@@ -148,7 +152,7 @@ def test_what_comes_of_the_same_words_is_told(tmp_path: Path) -> None:
 def test_a_rotated_key_is_told(tmp_path: Path) -> None:
     """The reference is the same, the text behind it is not; nothing of either text is told."""
     key = tmp_path / "key"
-    text = f"admin: {{token: 'file:{key}'}}\n" + OPENAI % f"api_key: 'file:{key}'"
+    text = f"admin: {{address: '1', token: 'file:{key}'}}\n" + OPENAI % f"api_key: 'file:{key}'"
     key.write_text("canary-1")
     old = loaded(tmp_path, text)
     assert difference(old, loaded(tmp_path, text)) == []
@@ -221,7 +225,7 @@ _listeners = st.lists(
 _files = st.fixed_dictionaries(
     {"listeners": _listeners},
     optional={
-        "admin": st.fixed_dictionaries({}, optional={"token": _keys, "address": st.just("9")}),
+        "admin": st.fixed_dictionaries({"address": st.just("9")}, optional={"token": _keys}),
         "providers": st.dictionaries(
             st.sampled_from(["openai", "groq", "anthropic"]),
             st.tuples(_providers, _credentials).map(lambda two: two[0] | two[1]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ def told(folder: Path, token: str, access_log: str | None = None) -> list[str]:
     path = folder / "proxy.yaml"
     path.write_text(f"providers: {{openai: {{token: {{{token}}}}}}}\nlisteners: [{{address: 'unix:/s'}}]\n")
     configuration = load(path, read_catalogue(), SecretReader({}))
-    return [str(problem) for problem in missing(configuration, access_log)]
+    settings = replace(configuration.settings(), access_log=access_log)
+    return [str(problem) for problem in missing(configuration, settings)]
 
 
 def test_a_program_has_to_be_one(tmp_path: Path) -> None:
@@ -55,4 +57,19 @@ def test_a_log_has_to_have_a_folder(tmp_path: Path, log: str | None) -> None:
     assert told(tmp_path, token, log) == told(tmp_path, token, f"{tmp_path}/new.log") == []
     assert told(tmp_path, token, f"{tmp_path}/gone/new.log") == [
         f"access_log.file: there is no folder {tmp_path}/gone"
+    ]
+
+
+def test_certificates_have_to_be_there(tmp_path: Path) -> None:
+    """Of each listener and of the admin port, beside the file if their paths are relative."""
+    path = tmp_path / "proxy.yaml"
+    path.write_text(
+        "listeners: [{address: '1'}, {address: '2', tls: {certificate: a.pem, key: /gone/b.pem}}]\n"
+        "admin: {address: '3', tls: {certificate: c.pem}}\n"
+    )
+    (tmp_path / "a.pem").write_text("")
+    configuration = load(path, read_catalogue(), SecretReader({}))
+    assert [str(problem) for problem in missing(configuration, configuration.settings())] == [
+        "listeners[1].tls.key: there is no file /gone/b.pem",
+        f"admin.tls.certificate: there is no file {tmp_path}/c.pem",
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from openai_proxy.providers.catalogue import read_catalogue
+from tests.support.certificates import make
 from tests.support.daemon import ROOT, Daemon, command, environment, run
 from tests.support.openai_upstream import OpenAIUpstream, error, json_answer
 from tests.support.sockets import Peer, RawUpstream
@@ -101,6 +102,31 @@ def test_check_looks_at_the_files_and_ports_that_are_named(tmp_path: Path) -> No
     assert f"{path}: providers.a.token.command: there is no program /nonexistent/token" in ended.stderr
     assert f"{path}: access_log.file: there is no folder {tmp_path}/gone" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_check_loads_the_certificates(tmp_path: Path) -> None:
+    """Of clients and of the operator's port: a key that does not fit is a problem, a lapsed one is said."""
+    one, other = make("localhost", days=(-9, -2)), make("localhost")
+    (tmp_path / "server.pem").write_bytes(one.pem + one.key_pem)
+    (tmp_path / "other.pem").write_bytes(other.key_pem)
+    text = (
+        "listeners: [{address: '1', tls: {certificate: server.pem}}]\n"
+        "admin: {address: '2', tls: {certificate: server.pem%s}}\n"
+    )
+    ended = run("--check", "--config", written(tmp_path, text % ""))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"warning: {tmp_path}/server.pem: the certificate expired at " in ended.stdout
+    path = written(tmp_path, text % ", key: other.pem")
+    ended = run("--check", "--config", path)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        f"openai_proxy: {path}: admin.tls: the private key of {tmp_path}/other.pem is not that of the "
+        f"certificate of {tmp_path}/server.pem"
+    ]
+    path = written(tmp_path, text % ", key: gone.pem")
+    assert run("--check", "--config", path).stderr.splitlines() == [
+        f"openai_proxy: {path}: admin.tls.key: there is no file {tmp_path}/gone.pem"
+    ]
 
 
 SEVERAL = """
@@ -248,7 +274,7 @@ def test_the_example_is_understood(tmp_path: Path) -> None:
     assert ended.stdout.startswith(f"{EXAMPLE}: understood\n")
     assert "canary" not in ended.stdout + ended.stderr
     # Where gcloud is, its program is.
-    absent = ["prices.toml", "CA file", "/run/tokens/vertex", "/usr/bin/gcloud"]
+    absent = ["prices.toml", "CA file", "/run/tokens/vertex", "/usr/bin/gcloud", "tls.crt", "tls.key"]
     lines = ended.stderr.splitlines()
     assert len(lines) >= 3
     assert all(any(name in line for name in absent) for line in lines)

@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from openai_proxy.config.settings import Limits, PoolLimits, Settings, Timeouts
+from openai_proxy.config.settings import Limits, Listen, PoolLimits, Settings, Timeouts
 from openai_proxy.service import ProxyService
 from tests.support.upstream import Gone, ScriptedUpstream, UpstreamConnection
 
@@ -163,8 +163,9 @@ class Gateway:
         for name, kind in kinds.items():
             known = {key: options.pop(key) for key in list(options) if key in kind.__dataclass_fields__}
             options[name] = kind(**known)
-        listen = ("tcp:0:interface=127.0.0.1",)
-        self.service = ProxyService(Settings(listen, upstream, mock=False, **options), reactor)
+        listen = (Listen("tcp:0:interface=127.0.0.1"),)
+        settings = Settings(listen, upstream=upstream, mock=False, **options)
+        self.service = ProxyService(settings, reactor)
         self.clients: list[Client] = []
         self.service.privilegedStartService()
         self.service.startService()
