@@ -178,7 +178,7 @@ def test_the_operators_port_is_not_the_clients(admin: str, config: Path) -> None
     with pytest.raises(SystemExit, match=r"--admin: clients are listened for there"):
         settings_of("--admin", admin)
     assert settings_of("--admin", admin, "--port", "1").admin.listen is not None
-    config.write_text("")
+    config.write_text("{}")
     with pytest.raises(SystemExit, match=r"admin\.address: cannot be listened at beside listeners\[0\]"):
         parsed(config, "--admin", admin)
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from openai_proxy.config.address import admin_description, listen_description
+from openai_proxy.config.content import content_of
 from openai_proxy.config.document import MAX_BYTES, parse
 from openai_proxy.config.file import AccessLog, File, ListenerTLS
 from openai_proxy.config.file import Admin as FileAdmin
@@ -112,11 +113,12 @@ def load(
     """
     problems: list[Problem] = []
     try:
-        with path.open("rb") as opened:
-            # No more than is refused: a device has no end.
-            content = opened.read(MAX_BYTES + 1)
+        content = content_of(path, MAX_BYTES)
     except OSError as error:
         raise ConfigError(path, [Problem((), None, error.strerror or "cannot be read")]) from None
+    if not content.strip():
+        # A full disk and an editor that was interrupted leave such files: it is not taken for the defaults.
+        raise ConfigError(path, [Problem((), None, "empty; if all is to be as the defaults say: {}")])
     root = parse(content, problems)
     if root is None:
         raise ConfigError(path, problems)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
+from openai_proxy.config.content import content_of
+
 MAX_BYTES: Final = 64 * 1024
 MASK: Final = "***"
 
@@ -87,13 +89,9 @@ class SecretReader:
 
 def _text_of(path: Path, reference: str) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        return content_of(path, MAX_BYTES).decode("latin-1")
     except OSError as error:
         raise ValueError(f"{reference}: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"{reference}: longer than {MAX_BYTES} bytes")
-    return content.decode("latin-1")
 
 
 def _checked(text: str, reference: str) -> str:

@@ -19,9 +19,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from openai_proxy.config.content import content_of
 from openai_proxy.policy.cost import Price
 
 TABLE = Path(__file__).with_name("prices.json")
+MAX_OWN_BYTES = 16 * 1024 * 1024
 
 _LONGEST_NAME = 256
 _REMEMBERED = 1024
@@ -246,7 +248,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 def read_own(path: Path) -> dict[str, Section]:
     """An operator's prices by provider. Raises PricesError with every problem, OSError."""
-    content = path.read_bytes()
+    content = content_of(path, MAX_OWN_BYTES)
     try:
         decoded = _from_toml(content) if path.suffix == ".toml" else msgspec.json.decode(content)
         tables = msgspec.convert(decoded, type=_OwnTable)

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
@@ -18,6 +17,7 @@ from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from openai_proxy.config.content import content_of
 from openai_proxy.wire.pem import certificates_in
 
 MAX_FILE_BYTES: Final = 1024 * 1024
@@ -72,8 +72,7 @@ class ServerTLS:
 
         An expired certificate is none of these: see ``Prepared.warning``.
         """
-        chain_pem = _content(self._certificate)
-        key_pem = chain_pem if self._key == self._certificate else _content(self._key)
+        chain_pem, key_pem = _together(self._certificate, self._key)
         try:
             chain = certificates_in(chain_pem, self._certificate)
             _check_order(chain, self._certificate)
@@ -138,10 +137,18 @@ class ServerTLSFactory(TLSMemoryBIOFactory):
     protocol = ServerTLSProtocol
 
 
-def _content(path: str) -> bytes:
-    with Path(path).open("rb") as file:
-        # A device has no end; a file that is longer fails as PEM, or has its certificates before that.
-        return file.read(MAX_FILE_BYTES)
+def _together(certificate: str, key: str) -> tuple[bytes, bytes]:
+    """Both files as they were at one time.
+
+    A folder that is swapped as a whole (Kubernetes' ``..data``) may be so between the two.
+    """
+    chain_pem = content_of(certificate, MAX_FILE_BYTES)
+    for _ in range(3):
+        key_pem = content_of(key, MAX_FILE_BYTES)
+        before, chain_pem = chain_pem, content_of(certificate, MAX_FILE_BYTES)
+        if before == chain_pem:
+            break
+    return chain_pem, key_pem
 
 
 def _private_key(pem: bytes, path: str) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL, crypto
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
@@ -14,7 +13,11 @@ from twisted.internet.ssl import CertificateOptions, platformTrust
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from openai_proxy.config.content import content_of
 from openai_proxy.wire.pem import certificates_in
+
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+"""Of a file of authorities; the system's own are a quarter of a megabyte."""
 
 
 @implementer(IOpenSSLTrustRoot)
@@ -39,7 +42,7 @@ def trust_root_from_file(path: str) -> IOpenSSLTrustRoot:
     Raises ``ValueError`` when the file cannot be read or holds no certificate, or a bad one.
     """
     try:
-        pem = Path(path).read_bytes()
+        pem = content_of(path, MAX_FILE_BYTES)
     except OSError as error:
         raise ValueError(f"the CA file cannot be read: {error.strerror}") from None
     certificates = certificates_in(pem, "the CA file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from openai_proxy.config.configuration import Configuration, load
+from openai_proxy.config.difference import difference
 from openai_proxy.config.document import MAX_BYTES
 from openai_proxy.config.file import File
 from openai_proxy.config.problems import ConfigError
@@ -48,9 +50,10 @@ def loaded(path: Path, port: str | None = None) -> Configuration:
     return load(path, CATALOGUE, SECRETS, port)
 
 
-def test_an_empty_file_is_the_daemon_without_a_file(write: Write) -> None:
+@pytest.mark.parametrize("text", ["{}", "# Nothing yet.\n", "---\n"])
+def test_a_file_without_keys_is_the_daemon_without_a_file(write: Write, text: str) -> None:
     """Every key may be left out; the one provider is then the catalogue's openai, with the client's key."""
-    configuration = loaded(write(""))
+    configuration = loaded(write(text))
     assert configuration.settings() == Settings()
     assert configuration.default_provider == "openai"
     ((name, openai),) = configuration.providers.items()
@@ -102,6 +105,37 @@ def test_two_readings_of_one_file_are_equal(write: Write) -> None:
 def test_a_file_without_an_end_is_told() -> None:
     """It is not read until the memory is full."""
     assert problems(Path("/dev/zero")) == [f"None: longer than {MAX_BYTES} bytes"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \r\n\t"])
+def test_an_empty_file_is_no_wish(write: Write, text: str) -> None:
+    """It is what a full disk leaves: a reload would forget all providers for it."""
+    assert problems(write(text)) == ["None: empty; if all is to be as the defaults say: {}"]
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    """At once, whatever stands there; a FIFO is not waited for."""
+    assert problems(tmp_path) == ["None: Is a directory"]
+    assert problems(tmp_path / "gone") == ["None: No such file or directory"]
+    os.mkfifo(tmp_path / "fifo")
+    assert problems(tmp_path / "fifo") == ["None: Not a file"]
+    (tmp_path / "loop").symlink_to("loop")
+    assert problems(tmp_path / "loop") == ["None: Too many levels of symbolic links"]
+
+
+def test_a_folder_that_is_swapped_is_read_anew(tmp_path: Path) -> None:
+    """As Kubernetes does with a ConfigMap: ``..data`` is renamed over, and the path stays."""
+    for number in (1, 2):
+        (tmp_path / f"..{number}").mkdir()
+        (tmp_path / f"..{number}" / "proxy.yaml").write_text(f"workers: {number}")
+    (tmp_path / "proxy.yaml").symlink_to("..data/proxy.yaml")
+    (tmp_path / "..data").symlink_to("..1")
+    old = loaded(tmp_path / "proxy.yaml")
+    (tmp_path / "..data_tmp").symlink_to("..2")
+    (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+    assert difference(old, loaded(tmp_path / "proxy.yaml")) == ["workers: 1 -> 2"]
+    (tmp_path / "..data").unlink()
+    assert problems(tmp_path / "proxy.yaml") == ["None: No such file or directory"]
 
 
 def test_every_setting_of_a_daemon_can_be_given(write: Write) -> None:
@@ -401,7 +435,7 @@ def test_an_own_url_needs_no_parameters_of_a_prefix_that_it_replaces(write: Writ
 @pytest.mark.parametrize(
     ("text", "default"),
     [
-        ("", "openai"),
+        ("{}", "openai"),
         ("providers: {groq: }", "groq"),
         ("providers: {groq: , openai: }", "openai"),
         ("providers: {groq: , openai: }\ndefault_provider: groq", "groq"),

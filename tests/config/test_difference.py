@@ -25,7 +25,7 @@ ENVIRONMENT = {name: f"{CANARY}-{name}" for name in ("A", "B", "C")}
 def loaded(folder: Path, text: str, environment: Mapping[str, str] = ENVIRONMENT) -> Configuration:
     """Of a file with this text."""
     path = folder / "proxy.yaml"
-    path.write_text(text)
+    path.write_text(text or "{}")
     return load(path, CATALOGUE, SecretReader(environment))
 
 

@@ -83,7 +83,7 @@ def test_the_series_of_a_daemon_are_counted(configuration: Configuration) -> Non
 def test_an_empty_file_has_a_report_too(tmp_path: Path) -> None:
     """The default listener, the one provider of a daemon without a file, and no table without rows."""
     path = tmp_path / "proxy.yaml"
-    path.write_text("")
+    path.write_text("{}")
     configuration = load(path, read_catalogue(), SecretReader({}))
     assert list(report(configuration, configuration.settings(), (35, 35))) == [
         f"{path}: understood",

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import logging
+import os
 import pickle
 import pprint
 import traceback
@@ -157,6 +158,13 @@ def test_a_long_file_is_no_key(tmp_path: Path) -> None:
     (tmp_path / "long").write_bytes(b"x" * (MAX_BYTES + 1))
     with pytest.raises(ValueError, match="longer than"):
         SecretReader({}).read(f"file:{tmp_path}/long")
+
+
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    """Without a writer it would stop the daemon for ever."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ValueError, match="fifo: Not a file"):
+        SecretReader({}).read(f"file:{tmp_path}/fifo")
 
 
 @given(st.text())

@@ -280,7 +280,7 @@ def test_the_example_is_understood(tmp_path: Path) -> None:
     assert all(any(name in line for name in absent) for line in lines)
 
 
-@pytest.mark.parametrize("text", ["", ROUTES], ids=["empty", "routes"])
+@pytest.mark.parametrize("text", ["{}", ROUTES], ids=["empty", "routes"])
 def test_the_series_that_check_promises_are_those_of_a_daemon(text: str, tmp_path: Path) -> None:
     """Of one that has just begun; a few come with what it serves."""
     path = written(tmp_path, text)

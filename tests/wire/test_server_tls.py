@@ -20,7 +20,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 
+from openai_proxy.config.content import content_of
 from openai_proxy.config.settings import Limits
+from openai_proxy.wire import server_tls
 from openai_proxy.wire.request import Request
 from openai_proxy.wire.server_tls import ServerTLS
 from tests.support.certificates import Certificate, make
@@ -472,6 +474,32 @@ def test_a_missing_file_is_an_os_error_with_its_name(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError) as caught:
             tls.load()
         assert str(caught.value.filename) == str(tmp_path / "gone.pem")
+
+
+def test_files_that_are_swapped_between_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate and its key of one folder that another is put in place of, in the worst moment."""
+    for number, one in enumerate((LEAF, OTHER)):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "tls.crt").write_bytes(one.pem)
+        (tmp_path / str(number) / "tls.key").write_bytes(one.key_pem)
+    data = tmp_path / "data"
+    data.symlink_to("0")
+    reads = 0
+
+    def swapping(path: str, most_bytes: int) -> bytes:
+        nonlocal reads
+        content = content_of(path, most_bytes)
+        reads += 1
+        if reads == 1:
+            data.unlink()
+            data.symlink_to("1")
+        return content
+
+    monkeypatch.setattr(server_tls, "content_of", swapping)
+    prepared = ServerTLS("here", str(data / "tls.crt"), str(data / "tls.key")).load()
+    assert prepared.leaf.serial_number == OTHER.certificate.serial_number
 
 
 @pytest.mark.parametrize(
