@@ -91,7 +91,7 @@ def test_check_looks_at_the_files_and_ports_that_are_named(tmp_path: Path) -> No
     path = written(
         tmp_path,
         "prices: {file: gone.toml}\nca_file: gone.pem\naccess_log: {file: gone/access.log}\n"
-        "listeners: [{address: 'nonsense:1', allow_anonymous: true}]\n"
+        "listeners: [{address: 'nonsense:1', allow_anonymous: true}]\nadmin: {address: 'nonsense:2'}\n"
         "providers: {a: {base_url: 'http://h', token: {command: [/nonexistent/token]}}}\n",
     )
     ended = run("--check", "--config", path)
@@ -99,6 +99,7 @@ def test_check_looks_at_the_files_and_ports_that_are_named(tmp_path: Path) -> No
     assert f"{tmp_path}/gone.toml: No such file" in ended.stderr
     assert "CA file" in ended.stderr
     assert f"{path}: listeners[0].address: nonsense:1: not an endpoint description" in ended.stderr
+    assert f"{path}: admin.address: nonsense:2: not an endpoint description" in ended.stderr
     assert f"{path}: providers.a.token.command: there is no program /nonexistent/token" in ended.stderr
     assert f"{path}: access_log.file: there is no folder {tmp_path}/gone" in ended.stderr
     assert "Traceback" not in ended.stderr

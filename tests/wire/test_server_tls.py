@@ -284,8 +284,10 @@ async def test_a_head_that_does_not_come_is_answered(rig: MakeRig) -> None:
 
 async def test_a_client_that_does_not_say_goodbye_is_cut(rig: MakeRig) -> None:
     """One that is idle is told close_notify; if it does not answer, the connection ends all the same."""
-    one = rig(keepalive_seconds=0.1, write_stall_seconds=0.2)
+    one = rig(write_stall_seconds=0.2)
     client = await one.connect()
+    (channel,) = one.site.channels
+    channel.watch.until(0)
     while one.site.channels:
         await pause()
     client.close()
