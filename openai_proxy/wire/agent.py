@@ -17,7 +17,7 @@ from openai_proxy.wire.call import Call
 from openai_proxy.wire.deadlines import Deadlines, interval_for
 from openai_proxy.wire.fields import NOT_CONTROL, TOKEN, Field, raw_fields
 from openai_proxy.wire.pool import Origin, Pool
-from openai_proxy.wire.resolver import CachingResolver
+from openai_proxy.wire.resolver import CachingResolver, ThreadResolver
 from openai_proxy.wire.tls import ConnectionCreator
 
 _VISIBLE = bytes(range(0x21, 0x7F)).replace(b"#", b"")
@@ -63,7 +63,7 @@ class Agent:
         self._timeouts = timeouts
         self._limits = pool
         self._trust_root = trust_root
-        self._resolver = CachingResolver(reactor)
+        self._resolver = CachingResolver(reactor, ThreadResolver(reactor))
         self._deadlines = Deadlines(
             reactor,
             interval_for(
