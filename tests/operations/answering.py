@@ -43,7 +43,8 @@ _KEY = re.compile(rb"\r\nauthorization: *bearer ([^\r]*)", re.I)
 _USER = re.compile(rb'"user": ?"([^" ]*)([^"]*)"')
 _KNOB = re.compile(rb"(\w+)=(\w+)")
 _STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-answers: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-answers: %b\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
 )
 _BODY = (
     b'{"id":"%b","object":"chat.completion","created":1,"model":"load","key":"%b","choices":[{"index":0,'
@@ -221,9 +222,16 @@ async def _serve() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(truth, marks), "127.0.0.1", 0, backlog=4096)
     print(f"serves on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    parent = os.getppid()
-    while os.getppid() == parent:
-        await asyncio.sleep(1)
+    parent, ended = os.getppid(), loop.create_future()
+
+    def look() -> None:
+        if os.getppid() != parent:
+            ended.set_result(None)
+        else:
+            loop.call_later(1, look)
+
+    look()
+    await ended
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The child of ``load.py``: asks as it is told, and judges every answer.
 
 Run as ``python -m tests.operations.asking ORDER``. It prints how far it is, some times a second
-(``{"answered": 17, "in_flight": 4}``), and at its end ``{"counts": ...}``. ``stop`` on its standard input, or the
-end of that, ends it when what is in flight has ended.
+(``{"answered": 17, "in_flight": 4}``), and at its end ``{"counts": ...}``. ``stop`` on its standard input,
+or the end of that, ends it when what is in flight has ended.
 """
 
 from __future__ import annotations

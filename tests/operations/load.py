@@ -57,8 +57,8 @@ class Order:
 
 @dataclass
 class Counts:
-    """What became of the requests. Each one that was begun is in one place: ``sent`` is the sum of the others,
-    ``retried`` and ``closes`` aside.
+    """What became of the requests. Each one that was begun is in one place: ``sent`` is the sum of those
+    from ``answered`` to ``statuses``.
     """
 
     sent: int = 0

@@ -78,7 +78,9 @@ def counted_at(fault: str, is_stream: bool) -> str:
 )
 def test_each_loss_is_seen(provider: Provider, fault: str, is_stream: bool) -> None:
     """One request in six goes wrong: so many are counted, in the right place, and all others are answered."""
-    order = Order(provider.port, requests=REQUESTS, connections=4, keeps=False, fault=fault, fault_every=EVERY)
+    order = Order(
+        provider.port, requests=REQUESTS, connections=4, keeps=False, fault=fault, fault_every=EVERY
+    )
     if is_stream:
         order = replace(order, events=6, gap_ms=1)
     if fault == "hang":
@@ -92,7 +94,7 @@ def test_each_loss_is_seen(provider: Provider, fault: str, is_stream: bool) -> N
 
 
 def test_a_stale_connection_is_a_retry_and_no_loss(provider: Provider) -> None:
-    """As every client does: what was closed before any byte, on a connection that had served, is sent again."""
+    """As every client does: what closes before any byte, on a connection that had served, is sent again."""
     order = Order(provider.port, requests=REQUESTS, connections=1, fault="stale", fault_every=EVERY)
     before = provider.truth
     counts = ask(order)
