@@ -47,7 +47,7 @@ Reread = Callable[[], tuple[Settings, "Configuration | None"]]
 class ProxyService(MultiService):
     """Listens, serves, and lets go of everything when it is stopped.
 
-    What it serves is a :class:`Graph`. A reload makes another one; an exchange ends in that in which it began.
+    What it serves is a :class:`Graph`. A reload makes another; an exchange ends in that in which it began.
     """
 
     _log = Logger()

@@ -275,7 +275,8 @@ class Options(usage.Options):
         port = self._checked("port", listen_description) if "port" in self._given else None
         admin = self._checked("admin", admin_description) if "admin" in self._given else None
         try:
-            return load(self._folder / self["config"], read_catalogue(), SecretReader(os.environ), port, admin)
+            path = self._folder / self["config"]
+            return load(path, read_catalogue(), SecretReader(os.environ), port, admin)
         except ConfigError as error:
             _end_with(str(error))
             raise

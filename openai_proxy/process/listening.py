@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -76,13 +78,33 @@ class _ListeningReactor:
         return self._listen("listenTCP", port, factory, **more)
 
     def listenUNIX(self, address: Any, factory: Any, **more: Any) -> Any:
+        if more.pop("wantPID", False) and self._number is None:
+            # Not by a lock with a process's number: in a container the next one has the same number.
+            remove_if_left(os.fsdecode(address))
         return self._listen("listenUNIX", address, factory, **more)
 
     def listenSSL(self, port: Any, factory: Any, **more: Any) -> Any:
-        from twisted.protocols.tls import TLSMemoryBIOFactory
+        from openai_proxy.wire.server_tls import ServerTLSFactory
 
-        wrapped = TLSMemoryBIOFactory(more.pop("contextFactory"), False, factory, self._reactor)
+        # Not Twisted's own, which would lose what is said last behind a half-close.
+        wrapped = ServerTLSFactory(more.pop("contextFactory"), False, factory, self._reactor)
         return self._listen("listenTCP", port, wrapped, **more)
+
+
+def remove_if_left(path: str) -> None:
+    """Remove a socket that nobody listens at any more: whoever has left it was killed."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX) as asking:
+            # It answers at once: the kernel does, or nobody.
+            asking.connect(path)
+    except ConnectionRefusedError:
+        with suppress(OSError):
+            os.unlink(path)
+    except OSError:
+        # What is wrong with it is said when it is listened at.
+        pass
 
 
 class Listeners:
@@ -141,9 +163,6 @@ class Listeners:
             port._shouldShutdown = False  # type: ignore[attr-defined]
             if isinstance(port, UNIXPort):
                 port._bindPath = _NOWHERE
-                if port.lockFile is not None:
-                    port.lockFile.unlock()
-                    port.lockFile = None
 
     async def close(self, port: IListeningPort) -> None:
         """Listen no more at one of them. Connections that wait to be accepted are accepted."""

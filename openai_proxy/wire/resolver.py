@@ -49,7 +49,8 @@ class ThreadResolver:
 
     The threads of the reactor's pool are few, and its end waits for them: ten names whose servers do not
     answer would keep all other names waiting, and one of them the daemon's end, for the ten or twenty seconds
-    that resolv.conf(5) gives it. How many there are at a time is bounded by who asks: a name is asked for once.
+    that resolv.conf(5) gives it. How many there are at a time is bounded by who asks: a name is asked
+    for once.
     """
 
     def __init__(self, reactor: Any) -> None:

@@ -13,7 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 
 from openai_proxy.config.settings import Listen
-from openai_proxy.process.listening import Listeners, environment_of, inherited_sockets
+from openai_proxy.process.listening import Listeners, environment_of, inherited_sockets, remove_if_left
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -148,3 +148,18 @@ def test_a_child_is_told_its_own_numbers() -> None:
     assert inherited_sockets(environment) == [("tcp:1", 4), ("unix:/s", 5)]
     assert environment == {}
     assert inherited_sockets(environment) == []
+
+
+async def test_a_socket_that_was_left_behind_is_no_obstacle(tmp_path: Path) -> None:
+    """Whoever was killed could not remove it; one that is listened at is somebody's, and stays."""
+    from twisted.internet import reactor
+
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(path)
+    listeners = Listeners(reactor)
+    listeners.open(Listen(f"unix:{path}"), greeter(b"new"))
+    remove_if_left(path)
+    assert await greeting(path) == b"new"
+    await listeners.close_all()
+    assert os.listdir(tmp_path) == []
