@@ -37,7 +37,7 @@ class YieldingRegistry(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each family once. The samples of a family must be read before the next is asked for."""
-        paused = _Pauses(self._pause)
+        paused = Pauses(self._pause)
         for collector in list(self._registry._collector_to_names):
             for metric in self._metrics(collector):
                 # The encoders only iterate over the samples: an iterator that makes each when it
@@ -50,7 +50,7 @@ class YieldingRegistry(Collector):
 
     def restricted_registry(self, names: Iterable[str]) -> Collector:
         """For ``?name[]=``: only the samples with these names."""
-        return _Restricted(self, frozenset(names))
+        return Restricted(self, frozenset(names))
 
     @staticmethod
     def _metrics(collector: Collector) -> Iterable[Metric]:
@@ -69,7 +69,7 @@ def _samples(family: MetricWrapperBase) -> Iterator[Sample]:
         yield sample._replace(name=family._name + sample.name)
 
 
-class _Pauses:
+class Pauses:
     """Counts through all families: most are smaller than a portion."""
 
     def __init__(self, pause: Callable[[float], object]) -> None:
@@ -77,6 +77,7 @@ class _Pauses:
         self._rendered = 0
 
     def after(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """The same samples, with pauses between."""
         # The family's own two lines take as long as a sample.
         self._rendered += 1
         for sample in samples:
@@ -87,7 +88,9 @@ class _Pauses:
                 self._pause(PAUSE_SECONDS)
 
 
-class _Restricted(Collector):
+class Restricted(Collector):
+    """What ``collector`` collects, but only the samples with these names."""
+
     def __init__(self, collector: Collector, names: frozenset[str]) -> None:
         self._collector = collector
         self._names = names
