@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from msgspec import Struct
@@ -102,8 +103,11 @@ class Reloaded(Struct, frozen=True, gc=False):
 class Operations(Protocol):
     """Asked by the admin pages, whichever process serves them."""
 
-    def families(self) -> Deferred[list[Family]]:
-        """All metrics, of all processes as one."""
+    def families(self, names: Collection[str] | None = None) -> Deferred[list[Family]]:
+        """All metrics, of all processes as one; or only the families with these names.
+
+        A name is the family's in a registry: a counter's without ``_total``.
+        """
 
     def in_flight(self) -> Deferred[list[InFlight]]:
         """Every exchange now, the oldest first."""

@@ -17,6 +17,8 @@ from openai_proxy.wire.site import Site
 class Root(Resource):
     """The first segment of the path chooses; a segment that no route has is 404."""
 
+    streams = True
+
     def __init__(self, not_found: NotFound) -> None:
         super().__init__()
         self._not_found = not_found
@@ -24,19 +26,23 @@ class Root(Resource):
     def getChild(self, path: bytes, request: Request) -> IResource:
         return self._not_found
 
+    def render(self, request: Request) -> int:
+        return self._not_found.render(request)
+
 
 class ProxySite(Site):
     """The site of the daemon: what its channels refuse is counted too."""
 
     def __init__(self, clock: IReactorTime, limits: Limits, sink: Sink) -> None:
-        self._not_found = NotFound(self.rejected, clock.seconds)
-        self.root = Root(self._not_found)
+        self.not_found = NotFound(self.rejected, clock.seconds)
+        self.root = Root(self.not_found)
         super().__init__(self.root, clock, limits)
         self.sink = sink
         """Told of what is refused."""
         self._fixed: dict[bytes, IResource] = {
-            b"healthz": Page(lambda: (200, {"status": "ok"}), self._not_found),
-            b"readyz": Page(self._ready, self._not_found),
+            b"": Page(lambda: (200, self.about()), self.not_found),
+            b"healthz": Page(lambda: (200, {"status": "ok"}), self.not_found),
+            b"readyz": Page(self._ready, self.not_found),
         }
 
     def serve(self, routes: Mapping[bytes, IResource]) -> None:
@@ -44,12 +50,15 @@ class ProxySite(Site):
         children: dict[bytes, IResource] = dict(self._fixed)
         for segment, resource in routes.items():
             streams = getattr(resource, "streams", False)
-            children[segment] = resource if streams else Exposition(resource, self._not_found)
-        paths = sorted(f"/{segment.decode()}" for segment in children)
-        children.setdefault(b"", Page(lambda: (200, about(paths)), self._not_found))
-        self._not_found.names = [segment.decode("ascii") for segment in routes]
+            children[segment] = resource if streams else Exposition(resource, self.not_found)
+        self.not_found.names = [segment.decode("ascii") for segment in routes]
         # In one step: no request finds half of them.
         self.root.children = children
+
+    def about(self) -> dict[str, object]:
+        """What ``/`` says."""
+        shown = [segment for segment in self.root.listStaticNames() if segment not in (b"", b"-")]
+        return about(sorted(f"/{segment.decode()}" for segment in shown))
 
     def _ready(self) -> tuple[int, dict[str, object]]:
         return (503, {"status": "draining"}) if self.draining else (200, {"status": "ok"})
