@@ -171,6 +171,8 @@ class History:
 
     def _computed(self) -> Summary:
         recent_seconds, hour_seconds = self._recent.covered_seconds, self._hour.covered_seconds
+        if not recent_seconds:
+            return Summary()
         recent = self._recent.sums()
         return Summary(
             recent_seconds,

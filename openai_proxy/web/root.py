@@ -15,7 +15,9 @@ from openai_proxy.wire.site import Site
 
 
 class Root(Resource):
-    """The first segment of the path chooses; a segment that no route has is 404."""
+    """The next segment of the path chooses; one that no route has is 404, and so is none at all."""
+
+    streams = True
 
     streams = True
 

@@ -69,7 +69,7 @@ class Chromium:
             os.close(self._out)
 
     def open(self, url: str, width: int, height: int = 900, scheme: str = "light", scale: float = 1) -> None:
-        """A new page of this size, in CSS pixels."""
+        """A new page of this size, in CSS pixels, when it has been loaded."""
         target = self._call("Target.createTarget", url="about:blank", session=None)["targetId"]
         attached = self._call("Target.attachToTarget", targetId=target, flatten=True, session=None)
         self._session = attached["sessionId"]
@@ -83,7 +83,11 @@ class Chromium:
             mobile=width < 600,
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        seen = len(self.messages)
         self.call("Page.navigate", url=url)
+        end = time.monotonic() + SECONDS
+        while not any(one["method"] == "Page.loadEventFired" for one in self.messages[seen:]):
+            self.messages.append(self._message(end))
 
     def call(self, method: str, **parameters: Any) -> Any:
         """One command to the page, and its result."""

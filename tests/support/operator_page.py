@@ -67,18 +67,14 @@ class OperatorPage:
         self._running: LoopingCall | None = None
         self.port: IListeningPort | None = None
 
-    def start(self, reactor: Any, number: int = 0) -> str:
+    def start(self, reactor: Any) -> str:
         """Listen; the URL of the page."""
         gate = AdminGate(self._token, is_private=True)
-        ready = (200, {"status": "ok"})
-        limits, exporter = Limits(), Exporter()
-        self.site = AdminSite(
-            reactor, limits, self.operations, exporter, gate, self.live, lambda: (ready[0], dict(ready[1]))
-        )
-        self.port = reactor.listenTCP(number, self.site, interface="127.0.0.1")
+        ready: tuple[int, dict[str, object]] = (200, {"status": "ok"})
+        self.site = AdminSite(reactor, Limits(), self.operations, Exporter(), gate, self.live, lambda: ready)
+        self.port = port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.live.start()
-        assert self.port is not None
-        return f"http://127.0.0.1:{self.port.getHost().port}/"  # type: ignore[attr-defined]
+        return f"http://127.0.0.1:{port.getHost().port}/"
 
     def ended(self, ended: Record) -> None:
         """One exchange."""
