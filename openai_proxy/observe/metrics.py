@@ -20,6 +20,7 @@ from openai_proxy.observe.errors import ErrorMetrics
 from openai_proxy.observe.families import Families
 from openai_proxy.observe.generation import GenerationMetrics
 from openai_proxy.observe.http_metrics import HttpMetrics, OfRequest
+from openai_proxy.observe.last_errors import LastErrors
 from openai_proxy.observe.model import NONE
 from openai_proxy.observe.operating import OperatingMetrics
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_refusal
@@ -88,6 +89,7 @@ class Metrics:
         self.rate_limits = RateLimits(families, seconds)
         self.process = ProcessMetrics(families)
         self.operating = OperatingMetrics(families, seconds)
+        self.last_errors = LastErrors(seconds)
         self._read_clients: Callable[[], int] | None = None
         families.gauge(
             "openai_proxy_client_connections",
@@ -181,6 +183,7 @@ class Metrics:
             bound.ended(record.status, outcome, duration_seconds)
         else:
             bound.ended(record.status, outcome, duration_seconds, record.request_id)
+            self.last_errors.exchange_ended(record)
         bound.endpoint.ended(record)
         self._tried(bound, record)
         if record.generation is not None:

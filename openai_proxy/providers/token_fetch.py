@@ -126,7 +126,7 @@ class _Run(ProcessProtocol):
     def errReceived(self, data: bytes) -> None:  # noqa: N802
         """It is not read: with tracing on, tools write their requests there, tokens and all."""
 
-    def processEnded(self, reason: Failure) -> None:  # noqa: N802
+    def processEnded(self, reason: Failure) -> None:
         """All its output is here."""
         if self._is_done:
             return

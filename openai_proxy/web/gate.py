@@ -87,6 +87,10 @@ class AdminGate:
         self._token = None if token is None else token.reveal().encode()
         self._is_private = is_private
 
+    def change(self, token: Secret | None) -> None:
+        """From now on this is the token."""
+        self._token = None if token is None else token.reveal().encode()
+
     def refusal(self, request: Request, wish: Wish) -> Refusal | None:
         if self._token is None:
             return None if wish is Wish.METRICS else self._without_token(request)

@@ -22,7 +22,7 @@ from openai_proxy.config.secret import Secret
 from openai_proxy.config.settings import Limits
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.process.operations import InFlight, Reloaded
-from openai_proxy.web.admin import AdminSite, put_operator_pages
+from openai_proxy.web.admin import AdminSite, shared_routes
 from openai_proxy.web.gate import AdminGate
 from openai_proxy.web.guarded import OPERATION_SECONDS
 from openai_proxy.web.inflight import table
@@ -76,8 +76,7 @@ class Rig(Client):
 
     def _shared(self) -> Site:
         site = ProxySite(self.clock, Limits(), Metrics(new_registry()))
-        site.add({b"metrics": Exporter()})
-        put_operator_pages(site, self.operations, self.live)
+        site.serve({b"metrics": Exporter(), **shared_routes(site, self.operations, self.live)})
         return site
 
     def connect(self, site: Site) -> None:
