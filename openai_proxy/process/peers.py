@@ -1,0 +1,221 @@
+"""Several processes, asked and shown as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.python.failure import Failure
+
+from openai_proxy.process.link import Link
+from openai_proxy.process.merging import merged, retained
+from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Operations, Reloaded
+
+LOOK_SECONDS: Final = 2.0
+"""Between two looks at the numbers of a process: what it counts after the last is lost if it is killed."""
+
+ANSWER_SECONDS: Final = 10.0
+"""After this a process is passed over."""
+
+ERRORS_SHOWN: Final = 50
+
+_encode = msgspec.msgpack.encode
+_families = msgspec.msgpack.Decoder(list[Family]).decode
+
+
+class _Member:
+    def __init__(self, link: Link, number: int | None) -> None:
+        self.link = link
+        self.number = number
+        self.families: bytes = _encode([])
+        """The last that it said, encoded: mostly nobody wants to know before it says the next."""
+        self.is_last = False
+        """It has told them by itself, before its end: what is on its way from it is older."""
+        self.is_looked_at = False
+
+
+class Peers:
+    """This process, if it serves too, and others at the ends of links: their operations as of one daemon.
+
+    One that does not answer in time is passed over, but for the numbers that it said last. Those that have
+    come from a process that is gone go on to count, except for its gauges.
+    """
+
+    def __init__(self, reactor: Any, local: Operations | None = None) -> None:
+        """:param local: what this process itself does; None: nothing."""
+        self._reactor = reactor
+        self._local = local
+        self._members: dict[Link, _Member] = {}
+        self._retained: list[Family] = []
+        self._next_look: Any = None
+
+    def start(self) -> None:
+        """Look at everyone's numbers every two seconds, until :meth:`stop`."""
+        self._next_look = self._reactor.callLater(LOOK_SECONDS, self.start)
+        for member in list(self._members.values()):
+            if not member.is_looked_at:
+                self._look(member)
+
+    def stop(self) -> None:
+        """Look no more. May be called again."""
+        call, self._next_look = self._next_look, None
+        if call is not None:
+            call.cancel()
+
+    def join(self, link: Link, number: int | None = None) -> None:
+        """One more. ``number``: of a worker; without one it is a process that is about to end: it is shown,
+        and not asked to reload.
+        """
+        member = self._members[link] = _Member(link, number)
+        self._look(member)
+
+    def leave(self, link: Link) -> None:
+        """It is gone. May be called again."""
+        member = self._members.pop(link, None)
+        if member is not None:
+            self._retained = merged((self._retained, retained(_families(member.families))))
+
+    def told(self, link: Link, families: Any) -> None:
+        """Its last numbers, which it has told before its end. ``families``: as they came."""
+        member = self._members.get(link)
+        if member is not None:
+            member.families = _encode(msgspec.convert(families, list[Family]))
+            member.is_last = True
+
+    def families(self) -> Deferred[list[Family]]:
+        """All metrics, of all processes as one."""
+        return Deferred.fromCoroutine(self._all_families())
+
+    async def _all_families(self) -> list[Family]:
+        own = [] if self._local is None else await self._local.families()
+        await gatherResults([self._look(member) for member in self._members.values()])
+        # Nobody goes between here and the end: each is counted once, in one of the three.
+        others = [_families(member.families) for member in self._members.values()]
+        return merged((own, *others, self._retained))
+
+    def in_flight(self) -> Deferred[list[InFlight]]:
+        """Every exchange now, the oldest first."""
+        return Deferred.fromCoroutine(self._in_flight())
+
+    async def _in_flight(self) -> list[InFlight]:
+        own = [] if self._local is None else await self._local.in_flight()
+        others = await self._asked("in_flight", None, list[InFlight])
+        numbered = (_numbered(one, member.number) for member, some in others for one in some)
+        return sorted((*own, *numbered), key=lambda one: -one.age_seconds)
+
+    def last_errors(self) -> Deferred[list[ErrorSeen]]:
+        """The last exchanges that ended badly, the latest first."""
+        return Deferred.fromCoroutine(self._last_errors())
+
+    async def _last_errors(self) -> list[ErrorSeen]:
+        own = [] if self._local is None else await self._local.last_errors()
+        others = await self._asked("last_errors", None, list[ErrorSeen])
+        every = chain(own, *(errors for _, errors in others))
+        return sorted(every, key=lambda one: -one.at_seconds)[:ERRORS_SHOWN]
+
+    def end(self, request_id: str) -> Deferred[bool]:
+        """End an exchange, whoever has it. False: nobody has."""
+        return Deferred.fromCoroutine(self._end(request_id))
+
+    async def _end(self, request_id: str) -> bool:
+        own = self._local is not None and await self._local.end(request_id)
+        others = await self._asked("end", request_id, bool)
+        return own or any(is_ended for _, is_ended in others)
+
+    def reload(self) -> Deferred[Reloaded]:
+        """Every process reads the configuration again. A line that several say is there once."""
+        return Deferred.fromCoroutine(self._reload())
+
+    async def _reload(self) -> Reloaded:
+        came = [] if self._local is None else [await self._local.reload()]
+        asked = [member for member in self._members.values() if member.number is not None]
+        answers = dict(await self._asked("reload", None, Reloaded, asked))
+        for member in asked:
+            no_answer = Reloaded(False, [f"worker {member.number} did not answer"])
+            came.append(answers.get(member, no_answer))
+        lines = dict.fromkeys(line for one in came for line in one.lines)
+        return Reloaded(all(one.is_done for one in came), list(lines))
+
+    def _look(self, member: _Member) -> Deferred[None]:
+        """Ask for its numbers, and keep them. Never fails."""
+        member.is_looked_at = True
+        # As bytes: they are read when somebody asks for them, or it is gone.
+        asked = member.link.ask("families", kind=Raw).addTimeout(ANSWER_SECONDS, self._reactor)
+        return asked.addCallbacks(self._keep, _passed_over, (member,)).addBoth(self._looked, member)
+
+    @staticmethod
+    def _keep(families: Raw, member: _Member) -> None:
+        if not member.is_last:
+            member.families = bytes(families)
+
+    @staticmethod
+    def _looked(_: object, member: _Member) -> None:
+        member.is_looked_at = False
+
+    async def _asked(
+        self, what: str, argument: Any, kind: Any, members: Iterable[_Member] | None = None
+    ) -> list[tuple[_Member, Any]]:
+        """What each says that answers in time."""
+        asked = list(self._members.values() if members is None else members)
+        answers = await gatherResults(
+            member.link.ask(what, argument, kind)
+            .addTimeout(ANSWER_SECONDS, self._reactor)
+            .addErrback(_passed_over)
+            for member in asked
+        )
+        return [(member, answer) for member, answer in zip(asked, answers, strict=True) if answer is not None]
+
+
+def _passed_over(_: Failure) -> None:
+    """It is gone, or does not answer, or cannot."""
+
+
+def _numbered(one: InFlight, number: int | None) -> InFlight:
+    return one if number is None else replace(one, worker=number)
+
+
+def answering(operations: Operations) -> Callable[[str, Any], Any]:
+    """What answers a link's other side when it asks for the operations of this one. LookupError if it asks
+    for anything else.
+    """
+
+    def answer(what: str, argument: Any) -> Any:
+        if what == "end":
+            return operations.end(str(argument))
+        if what in ("families", "in_flight", "last_errors", "reload"):
+            return getattr(operations, what)()
+        raise LookupError(f"nobody here knows of {what!r}")
+
+    return answer
+
+
+class AskedOperations:
+    """The operations of the other side of a link. They fail as :meth:`Link.ask` does."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def families(self) -> Deferred[list[Family]]:
+        """All metrics that the other side knows of."""
+        return self._link.ask("families", kind=list[Family])
+
+    def in_flight(self) -> Deferred[list[InFlight]]:
+        """Every exchange that it knows of."""
+        return self._link.ask("in_flight", kind=list[InFlight])
+
+    def last_errors(self) -> Deferred[list[ErrorSeen]]:
+        """The last that ended badly."""
+        return self._link.ask("last_errors", kind=list[ErrorSeen])
+
+    def end(self, request_id: str) -> Deferred[bool]:
+        """End an exchange, through it."""
+        return self._link.ask("end", request_id, bool)
+
+    def reload(self) -> Deferred[Reloaded]:
+        """Let it read the configuration again."""
+        return self._link.ask("reload", kind=Reloaded)
