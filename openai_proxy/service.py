@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from twisted.application.service import MultiService
@@ -28,14 +28,17 @@ from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.process.doors import CannotOpen, Door, Doors, Wanted
 from openai_proxy.process.drain import Drain
 from openai_proxy.process.listening import Listeners, Socket
-from openai_proxy.process.operations import InFlight, Reloaded
+from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Operations, Reloaded
+from openai_proxy.process.peers import AskedOperations, Peers, answering
 from openai_proxy.relay.failures import ENDED_BY_OPERATOR, SHUTTING_DOWN
 from openai_proxy.web.exporter import Exporter
+from openai_proxy.web.operator_pages import OperatorPages
 from openai_proxy.web.root import ProxySite
 from openai_proxy.wire.body import HeldBodies
 
 if TYPE_CHECKING:
     from openai_proxy.config.configuration import Configuration
+    from openai_proxy.process.link import Link
 
 CUT: Final = 3
 """The exit status of a daemon that had to cut something off at its end."""
@@ -51,6 +54,7 @@ class ProxyService(MultiService):
     """
 
     _log = Logger()
+    _is_replaced = False
     exit_status = 0
     """Of the process, once it has stopped: ``CUT`` if something was cut off."""
 
@@ -61,17 +65,22 @@ class ProxyService(MultiService):
         configuration: Configuration | None = None,
         listen_places: Sequence[str] = (),
         *,
+        admin_place: str = "--admin",
         sockets: Sequence[Socket] = (),
         reread: Reread | None = None,
+        parent: Link | None = None,
     ) -> None:
         """:param configuration: what a file says of providers and routes; None: there is no file.
         :param listen_places: where each of ``settings.listen`` was said, if not all as ``--port``.
+        :param admin_place: the same of the operator's port.
         :param sockets: that the process was handed.
         :param reread: None: there is nothing to read again.
+        :param parent: of a worker: who is asked for the numbers of all of them.
         """
         super().__init__()
         self.reactor = reactor
         self._listen_places = listen_places
+        self._admin_place = admin_place
         self._reread = reread
         self.metrics = Metrics(new_registry())
         self._reactor_watch = ReactorWatch(reactor, self.metrics)
@@ -81,7 +90,13 @@ class ProxyService(MultiService):
         held_answers = HeldBodies(settings.limits.held_total_bytes)
         models = ModelNames(lambda provider, name: None)
         self._lasting = Lasting(reactor, self.metrics, (), models, self.site.held_bodies, held_answers)
-        self._exporter = Exporter(YieldingRegistry(self.metrics.registry), reactor)
+        self._readable = YieldingRegistry(self.metrics.registry)
+        self._exporter = Exporter(self._readable, reactor, self._families_of_all)
+        self.peers = Peers(reactor, self)
+        self._is_worker = parent is not None
+        self.operations: Operations = self.peers if parent is None else AskedOperations(parent)
+        """Those of all processes: what pages show."""
+        self.pages = OperatorPages(self.operations, self.site, self._exporter.resource, reactor)
         self.doors = Doors(Listeners(reactor, sockets), reactor)
         self.graph = Graph(settings, configuration, self._lasting)
         self._retiring: list[Graph] = []
@@ -109,7 +124,11 @@ class ProxyService(MultiService):
         places = self._listen_places or ["--port"] * len(settings.listen)
         # A file that is read again may have others than at the start.
         places = [*places, *[places[-1]] * len(settings.listen)][: len(settings.listen)]
-        return [Wanted(one, self.site, place) for one, place in zip(settings.listen, places, strict=True)]
+        wanted = [Wanted(one, self.site, place) for one, place in zip(settings.listen, places, strict=True)]
+        admin = settings.admin.listen
+        if admin is not None and not self._is_worker:
+            wanted.append(Wanted(admin, self.pages.admin_site(settings), self._admin_place))
+        return wanted
 
     def _use(self, graph: Graph) -> None:
         """From the next request on."""
@@ -117,7 +136,8 @@ class ProxyService(MultiService):
         graph.use()
         self.site.limit(graph.settings.limits)
         self.site.sink = graph.context.sink
-        self.site.serve({**graph.routes, b"metrics": self._exporter.resource})
+        self.pages.use(graph.settings)
+        self.site.serve({**graph.routes, **self.pages.routes(graph.settings)})
 
     # The start.
 
@@ -132,12 +152,17 @@ class ProxyService(MultiService):
         change.use()
         self.doors.listeners.close_unused()
         for door in change.new:
-            self._told_listening(door)
+            self._opened(door)
 
-    def _told_listening(self, door: Door) -> None:
+    def _opened(self, door: Door) -> None:
         is_secure = door.tls is not None or door.wanted.listen.description.startswith("ssl:")
         url = url_of(door.port.getHost(), "https" if is_secure else "http")
-        self._log.info("openai_proxy {version} serves on {url}", version=__version__, url=url)
+        if door.wanted.site is self.site:
+            who = "a worker of openai_proxy" if self._is_worker else "openai_proxy"
+            self._log.info("{who} {version} serves on {url}", who=who, version=__version__, url=url)
+        else:
+            self.pages.opened(door.port)
+            self._log.info("Metrics and pages for operators are at {url}", url=url)
 
     def startService(self) -> None:
         """Open the access log, as the user that will write it; one that cannot be opened ends the daemon."""
@@ -188,7 +213,7 @@ class ProxyService(MultiService):
             Deferred.fromCoroutine(self.doors.listeners.close(port))
         self._use(graph)
         for door in change.new:
-            self._told_listening(door)
+            self._opened(door)
         self._retire(before)
         return [*_difference(before.configuration, configuration), *change.lines]
 
@@ -220,6 +245,20 @@ class ProxyService(MultiService):
     def _count(self) -> int:
         return sum(len(graph.context.in_flight) for graph in (*self._retiring, self.graph))
 
+    def families(self, names: Collection[str] | None = None) -> Deferred[list[Family]]:
+        """See :class:`~openai_proxy.process.operations.Operations`."""
+        from openai_proxy.observe.snapshot import families_of
+
+        return self._exporter.in_thread(lambda: families_of(self._readable, names))
+
+    def _families_of_all(self) -> Deferred[list[Family]] | None:
+        is_alone = not self._is_worker and self.peers.is_alone
+        return None if is_alone else self.operations.families()
+
+    def last_errors(self) -> Deferred[list[ErrorSeen]]:
+        """See :class:`~openai_proxy.process.operations.Operations`."""
+        return succeed(self.metrics.last_errors.latest())
+
     def in_flight(self) -> Deferred[list[InFlight]]:
         """See :class:`~openai_proxy.process.operations.Operations`."""
         return succeed([told_of(exchange) for exchange in self._exchanges()])
@@ -231,6 +270,25 @@ class ProxyService(MultiService):
         for exchange in found:
             exchange.stop(ENDED_BY_OPERATOR)
         return succeed(bool(found))
+
+    # Other processes of the same daemon.
+
+    def asked(self, what: str, argument: Any) -> Any:
+        """Answer another process: what this one has."""
+        return answering(self)(what, argument)
+
+    def follow(self, link: Link) -> None:
+        """There is a process before this one, which is about to end: it is shown with this one."""
+        self.peers.join(link)
+        self.peers.start()
+
+    def retire(self, link: Link, families: Any) -> None:
+        """Its last numbers: they are counted on here."""
+        self.peers.told(link, families)
+
+    def followed(self, link: Link) -> None:
+        """It has ended."""
+        self.peers.leave(link)
 
     # The end.
 
@@ -254,10 +312,18 @@ class ProxyService(MultiService):
         self._drain = Drain(self, self.reactor, settings.timeout_seconds)
         return self._drain.begin(grace_seconds)
 
+    def hand_over(self) -> Deferred[None]:
+        """Another process serves at the same sockets: this one ends as :meth:`drain` says."""
+        self.doors.listeners.share()
+        self._is_replaced = True
+        return self.drain(0)
+
     async def stop_listening(self) -> None:
-        """See :class:`~openai_proxy.process.drain.Draining`: for clients; operators are listened to on."""
+        """See :class:`~openai_proxy.process.drain.Draining`: for clients; operators are listened to on, but
+        for the successor's sake.
+        """
         for door in self.doors.open:
-            if door.wanted.site is self.site:
+            if door.wanted.site is self.site or self._is_replaced:
                 await self.doors.listeners.close(door.port)
 
     def let_idle_go(self, idle_seconds: float) -> None:
@@ -285,6 +351,8 @@ class ProxyService(MultiService):
         # would close the sockets, and an answer without a length would seem to have ended.
         await deferLater(self.reactor, 0)
         self.site.abort_all()
+        if self.pages.site is not None:
+            self.pages.site.abort_all()
         await deferLater(self.reactor, 0)
         await self._exporter.stop()
         for graph in [*self._retiring, self.graph]:
@@ -296,6 +364,8 @@ class ProxyService(MultiService):
         super().stopService()
         self._reactor_watch.stop()
         self._log_counter.stop()
+        self.peers.stop()
+        self.pages.stop()
         return Deferred.fromCoroutine(self._close())
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import IService, Service
+from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python import log, usage
 
@@ -26,13 +22,16 @@ from openai_proxy.config.address import admin_description, listen_description, s
 from openai_proxy.config.settings import Listen, Settings, with_limit
 from openai_proxy.config.url import root_url
 from openai_proxy.observe.log_file import STDOUT
-from openai_proxy.process.listening import inherited_sockets
+from openai_proxy.process.listening import Socket, inherited_sockets
 
 if TYPE_CHECKING:
     from openai_proxy.config.configuration import Configuration
     from openai_proxy.service import ProxyService
 
 _log = Logger()
+
+WORKER = "OPENAI_PROXY_WORKER"
+"""The variable that tells a process that it is one of several, and which."""
 
 
 def check_endpoint(reactor: Any, description: str, place: str) -> None:
@@ -347,91 +346,75 @@ def call_plainly(logger: Any, func: Any, *args: Any, **kw: Any) -> Any:
         _log.failure("Unhandled error in {kind}", kind=type(logger).__name__)
 
 
-def _exit(*_: Any) -> None:
-    raise SystemExit(0)
-
-
 def _steady(reactor: Any) -> None:
     """Let the reactor's clock go on when the machine's is set: else deadlines pass at once, or never."""
     if not reactor.running and not reactor.getDelayedCalls():
         reactor.seconds = time.monotonic
 
 
-class Process(Service):
-    """What belongs to the process, not to the proxy: its signals, its collector, its log's context.
-
-    SIGTERM is how a daemon is ended, not a failure: the exit status is 0, if nothing was cut off. SIGHUP
-    reads the configuration again.
-    """
-
-    def __init__(self, reactor: Any, service: ProxyService) -> None:
-        self._reactor = reactor
-        self._service = service
-        # Until the reactor runs, nothing has to be stopped, and nothing is there to be changed.
-        signal.signal(signal.SIGTERM, _exit)
-        # twistd has a status of its own for an end by a signal only.
-        atexit.register(self._exit_with_status)
-        # An exchange leaves no cycles behind (a test says so), so the collector has next to
-        # nothing to do; by default it would take a tenth of the time, and with thousands of
-        # streams stop them all for a tenth of a second to find that out.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
-        log.callWithLogger = call_plainly
-
-    def startService(self) -> None:
-        """From now on the reactor takes the signal, and stops."""
-        super().startService()
-        # After the reactor has set its own.
-        self._reactor.callWhenRunning(self._take_signals)
-
-    def _take_signals(self) -> None:
-        self._on(signal.SIGTERM, self._end)
-        # A shell's hang-up ends what it runs, where that has nothing to read again.
-        if self._service.can_reload or not os.isatty(0):
-            self._on(signal.SIGHUP, self._service.reload)
-
-    def _on(self, number: signal.Signals, call: Callable[[], object]) -> None:
-        signal.signal(number, lambda *_: self._reactor.callFromThread(call))
-
-    def _end(self) -> None:
-        self._service.drain().addCallback(lambda _: self._stop())
-
-    def _stop(self) -> None:
-        if self._reactor.running:
-            with suppress(ReactorNotRunning):
-                self._reactor.stop()
-
-    def _exit_with_status(self) -> None:
-        status = self._service.exit_status
-        if status:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+def _quiet() -> None:
+    """What of the interpreter and of Twisted costs every request something, and gives it nothing."""
+    # An exchange leaves no cycles behind (a test says so), so the collector has next to
+    # nothing to do; by default it would take a tenth of the time, and with thousands of
+    # streams stop them all for a tenth of a second to find that out.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    log.callWithLogger = call_plainly
 
 
 def makeService(options: Options) -> IService:
     """The daemon that these options describe. A bad value ends the process with one line."""
     from twisted.internet import reactor
 
-    from openai_proxy.service import ProxyService
-
     _steady(reactor)
     try:
-        listen = options.settings.listen
-        places = [options.listen_place(number) for number in range(len(listen))]
-        for one, place in zip(listen, places, strict=True):
-            check_endpoint(reactor, one.description, place)
-        service = ProxyService(
-            options.settings,
-            reactor,
-            options.configuration,
-            places,
-            sockets=inherited_sockets(os.environ),
-            reread=options.read_again if options.configuration is not None else None,
-        )
+        service = _daemon(options, reactor)
     except (ValueError, OSError) as error:
         print(f"openai_proxy: {error}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None
-    Process(reactor, service).setServiceParent(service)
+    _quiet()
+    return service
+
+
+def _check_places(options: Options, reactor: Any, handed: Sequence[Socket]) -> list[str]:
+    """Where each listener was said, for errors. Raises ValueError: one of them is none."""
+    settings = options.settings
+    places = [options.listen_place(number) for number in range(len(settings.listen))]
+    wanted = list(zip((one.description for one in settings.listen), places, strict=True))
+    if settings.admin.listen is not None:
+        wanted.append((settings.admin.listen.description, options.admin_place()))
+    # systemd's variables, which its endpoints ask for, were for the first process only.
+    known = {description for description, _ in handed}
+    for description, place in wanted:
+        if description not in known:
+            check_endpoint(reactor, description, place)
+    return places
+
+
+def _daemon(options: Options, reactor: Any) -> ProxyService:
+    from openai_proxy.lifecycle import Lifecycle, link_of
+    from openai_proxy.service import ProxyService
+
+    def asked(what: str, argument: Any) -> Any:
+        if what == "retire" and link is not None:
+            return service.retire(link, argument)
+        return service.asked(what, argument)
+
+    sockets = inherited_sockets(os.environ)
+    places = _check_places(options, reactor, sockets)
+    is_worker = os.environ.pop(WORKER, None) is not None
+    link = link_of(reactor, os.environ, asked, lambda: lifecycle.link_ended())
+    service = ProxyService(
+        options.settings,
+        reactor,
+        options.configuration,
+        places,
+        admin_place=options.admin_place(),
+        sockets=sockets,
+        reread=options.read_again if options.configuration is not None else None,
+        parent=link if is_worker else None,
+    )
+    lifecycle = Lifecycle(reactor, service, os.environ, options.parent or {}, link, is_worker)
+    lifecycle.setServiceParent(service)
     return service

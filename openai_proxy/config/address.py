@@ -46,9 +46,9 @@ def same_place(description: str, other: str) -> bool:
 
     Port 0 is any port that is free; interfaces overlap if one is all of its family.
     """
-    if description == other:
-        return True
     ours, theirs = _parsed(description), _parsed(other)
+    if description == other:
+        return ours.place != "0"
     if ours.kind == theirs.kind == "unix":
         return ours.place == theirs.place
     near, far = _interface(ours), _interface(theirs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
@@ -14,11 +14,15 @@ from openai_proxy.observe.yielding_registry import Pauses, Restricted
 from openai_proxy.process.operations import Exemplar, Family, Sample
 
 
-def families_of(registry: Collector) -> list[Family]:
-    """All that a registry has now. It takes some 3 us a sample: of a YieldingRegistry in a thread."""
+def families_of(registry: Collector, names: Collection[str] | None = None) -> list[Family]:
+    """All that a registry has now. It takes some 3 us a sample: of a YieldingRegistry in a thread.
+
+    :param names: only the families with these.
+    """
     return [
         Family(metric.name, metric.type, metric.documentation, [_sample(one) for one in metric.samples])
         for metric in registry.collect()
+        if names is None or metric.name in names
     ]
 
 

@@ -100,7 +100,9 @@ class Change:
 
     def add(self, wanted: Wanted) -> None:
         """One more is wanted. Raises CannotOpen."""
-        door = next((one for one in self._left if _is_same(one.wanted, wanted)), None)
+        same = [one for one in self._left if one.wanted.listen.description == wanted.listen.description]
+        # Two may be described alike: each is any port that is free.
+        door = next((one for one in same if one.wanted.site is wanted.site), same[0] if same else None)
         if door is None:
             self._new.append(self._doors.opened(wanted))
             return
@@ -133,10 +135,6 @@ class Change:
     def new(self) -> list[Door]:
         """What was opened for it."""
         return self._new
-
-
-def _is_same(one: Wanted, other: Wanted) -> bool:
-    return one.listen.description == other.listen.description
 
 
 def _tls_of(wanted: Wanted) -> ServerTLS | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 from typing import Any, Final
 
@@ -87,16 +87,24 @@ class Peers:
             member.families = _encode(msgspec.convert(families, list[Family]))
             member.is_last = True
 
-    def families(self) -> Deferred[list[Family]]:
-        """All metrics, of all processes as one."""
-        return Deferred.fromCoroutine(self._all_families())
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other process, and was none."""
+        return not self._members and not self._retained
 
-    async def _all_families(self) -> list[Family]:
-        own = [] if self._local is None else await self._local.families()
+    def families(self, names: Collection[str] | None = None) -> Deferred[list[Family]]:
+        """All metrics, of all processes as one; or only the families with these names."""
+        return Deferred.fromCoroutine(self._all_families(names))
+
+    async def _all_families(self, names: Collection[str] | None) -> list[Family]:
+        own = [] if self._local is None else await self._local.families(names)
         await gatherResults([self._look(member) for member in self._members.values()])
         # Nobody goes between here and the end: each is counted once, in one of the three.
         others = [_families(member.families) for member in self._members.values()]
-        return merged((own, *others, self._retained))
+        wanted = (
+            [one for one in some if names is None or one.name in names] for some in (*others, self._retained)
+        )
+        return merged((own, *wanted))
 
     def in_flight(self) -> Deferred[list[InFlight]]:
         """Every exchange now, the oldest first."""
@@ -187,7 +195,9 @@ def answering(operations: Operations) -> Callable[[str, Any], Any]:
     def answer(what: str, argument: Any) -> Any:
         if what == "end":
             return operations.end(str(argument))
-        if what in ("families", "in_flight", "last_errors", "reload"):
+        if what == "families":
+            return operations.families(argument)
+        if what in ("in_flight", "last_errors", "reload"):
             return getattr(operations, what)()
         raise LookupError(f"nobody here knows of {what!r}")
 
@@ -200,9 +210,9 @@ class AskedOperations:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    def families(self) -> Deferred[list[Family]]:
+    def families(self, names: Collection[str] | None = None) -> Deferred[list[Family]]:
         """All metrics that the other side knows of."""
-        return self._link.ask("families", kind=list[Family])
+        return self._link.ask("families", None if names is None else list(names), list[Family])
 
     def in_flight(self) -> Deferred[list[InFlight]]:
         """Every exchange that it knows of."""

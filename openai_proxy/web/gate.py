@@ -84,12 +84,12 @@ class AdminGate:
 
     def __init__(self, token: Secret | None, is_private: bool) -> None:
         """:param is_private: whether only the machine itself reaches the port; see ``is_private``."""
+        self.change(token, is_private)
+
+    def change(self, token: Secret | None, is_private: bool) -> None:
+        """From now on these hold; see ``__init__``."""
         self._token = None if token is None else token.reveal().encode()
         self._is_private = is_private
-
-    def change(self, token: Secret | None) -> None:
-        """From now on this is the token."""
-        self._token = None if token is None else token.reveal().encode()
 
     def refusal(self, request: Request, wish: Wish) -> Refusal | None:
         if self._token is None:

@@ -44,7 +44,7 @@ class ProxySite(Site):
         self._fixed: dict[bytes, IResource] = {
             b"": Page(lambda: (200, self.about()), self.not_found),
             b"healthz": Page(lambda: (200, {"status": "ok"}), self.not_found),
-            b"readyz": Page(self._ready, self.not_found),
+            b"readyz": Page(self.ready, self.not_found),
         }
 
     def serve(self, routes: Mapping[bytes, IResource]) -> None:
@@ -62,7 +62,8 @@ class ProxySite(Site):
         shown = [segment for segment in self.root.listStaticNames() if segment not in (b"", b"-")]
         return about(sorted(f"/{segment.decode()}" for segment in shown))
 
-    def _ready(self) -> tuple[int, dict[str, object]]:
+    def ready(self) -> tuple[int, dict[str, object]]:
+        """What ``/readyz`` says."""
         return (503, {"status": "draining"}) if self.draining else (200, {"status": "ok"})
 
     def rejected(self, status: int, duration_seconds: float) -> None:

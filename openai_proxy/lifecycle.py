@@ -1,0 +1,213 @@
+"""A daemon's life as a process: its signals, its successor, who watches over it, how it exits."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+
+from openai_proxy import __version__
+from openai_proxy.process.command_line import CommandLine
+from openai_proxy.process.doors import Doors
+from openai_proxy.process.link import LINK, Link, LinkEnded, adopt
+from openai_proxy.process.notify import Notify, Watchdog
+from openai_proxy.process.operations import Family, Reloaded
+from openai_proxy.process.upgrade import PID_FILE, READY, Upgrade
+
+LAST_WORD_SECONDS: Final = 10.0
+"""How long a process that ends waits until its successor has its last numbers."""
+
+
+class Daemon(Protocol):
+    """What lives: one process that serves, or one that watches over others that do."""
+
+    exit_status: int
+    doors: Doors
+
+    @property
+    def can_reload(self) -> bool:
+        """Whether there is something to read again."""
+
+    def reload(self) -> Deferred[Reloaded]:
+        """Read the configuration again."""
+
+    def drain(self) -> Deferred[None]:
+        """End in good order; a second time: now. Fires when nothing is left."""
+
+    def hand_over(self) -> Deferred[None]:
+        """The same, for another process serves already."""
+
+    def asked(self, what: str, argument: Any) -> Any:
+        """Answer another process of the same daemon."""
+
+    def families(self) -> Deferred[list[Family]]:
+        """All that was counted."""
+
+    def follow(self, link: Link) -> None:
+        """There is a process before this one, which is about to end."""
+
+    def followed(self, link: Link) -> None:
+        """It has ended."""
+
+
+class Lifecycle(Service):
+    """SIGTERM drains, a second one ends; SIGHUP reloads; SIGUSR2 starts a successor."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        daemon: Daemon,
+        environment: MutableMapping[str, str],
+        twistd: MutableMapping[str, Any],
+        link: Link | None,
+        is_worker: bool,
+    ) -> None:
+        """:param twistd: its own options.
+        :param link: to the process that has started this one.
+        """
+        self._reactor = reactor
+        self._daemon = daemon
+        self._link = link
+        self._is_worker = is_worker
+        self._notify = Notify({} if is_worker else environment)
+        self._watchdog = Watchdog(reactor, self._notify, environment)
+        self._twistd = twistd
+        handed = environment.pop(PID_FILE, None)
+        self._removes_pid_file = handed is not None
+        """Whether twistd does not, for its predecessor's did write it."""
+        pid_file = twistd.get("pidfile")
+        self._pid_file = handed or (os.path.abspath(pid_file) if pid_file else None)
+        successors = {**environment, **({PID_FILE: self._pid_file} if self._pid_file else {})}
+        self._upgrade = Upgrade(
+            reactor, CommandLine.own(), successors, daemon.doors.listeners, daemon.asked, self._replaced
+        )
+        # Until the reactor runs, nothing has to be stopped, and nothing is there to be changed.
+        signal.signal(signal.SIGTERM, _exit)
+        # twistd has a status of its own for an end by a signal only.
+        atexit.register(self._exit_with_status)
+
+    def startService(self) -> None:
+        """From now on signals are taken, and whoever waits for this process is told that it serves."""
+        super().startService()
+        # After the reactor has set its own.
+        self._reactor.callWhenRunning(self._running)
+
+    def stopService(self) -> None:
+        """Nobody is told anything any more."""
+        super().stopService()
+        self._watchdog.stop()
+        self._upgrade.stop()
+
+    def _running(self) -> None:
+        self._on(signal.SIGTERM, self._end)
+        # systemctl kill sends them to every process of a service: its parent has it done.
+        reload, upgrade = (_nothing, _nothing) if self._is_worker else (self._reload, self._upgrade.begin)
+        # A shell's hang-up ends what it runs, where that has nothing to read again.
+        if self._is_worker or self._daemon.can_reload or not os.isatty(0):
+            self._on(signal.SIGHUP, reload)
+        self._on(signal.SIGUSR2, upgrade)
+        if self._link is not None:
+            if not self._is_worker:
+                self._daemon.follow(self._link)
+            self._link.tell(READY, os.getpid())
+        self._notify.ready(f"openai_proxy {__version__} serves")
+        self._watchdog.start()
+
+    def _on(self, number: signal.Signals, call: Callable[[], object]) -> None:
+        signal.signal(number, lambda *_: self._reactor.callFromThread(call))
+
+    def link_ended(self) -> None:
+        """The process that has started this one is gone: a worker ends too, a successor is now alone."""
+        link, self._link = self._link, None
+        if link is None:
+            return
+        if self._is_worker:
+            self._log.warn("The parent is gone: this worker ends")
+            self._end()
+            return
+        self._daemon.followed(link)
+
+    def _hand_over_pid_file(self, pid: int) -> None:
+        """It names the successor, which removes it at its end: twistd is to leave it alone."""
+        if self._pid_file is None:
+            return
+        self._twistd["pidfile"] = ""
+        self._removes_pid_file = False
+        try:
+            Path(self._pid_file).write_text(str(pid))
+        except OSError as error:
+            self._log.warn("{file}: {reason}", file=self._pid_file, reason=error.strerror)
+
+    def _reload(self) -> None:
+        self._notify.reloading()
+        self._daemon.reload().addCallback(self._reloaded)
+
+    def _reloaded(self, reloaded: Reloaded) -> None:
+        said = "with a new configuration" if reloaded.is_done else "as before: the configuration is not right"
+        self._notify.ready(f"openai_proxy {__version__} serves {said}")
+
+    def _end(self) -> None:
+        self._notify.stopping()
+        self._upgrade.stop()
+        self._daemon.drain().addCallback(lambda _: self._stop())
+
+    def _replaced(self, link: Link, pid: int) -> None:
+        self._notify.main_pid(pid)
+        self._hand_over_pid_file(pid)
+        self._watchdog.stop()
+        self._daemon.hand_over().addCallback(lambda _: self._say_last_word(link))
+
+    def _say_last_word(self, link: Link) -> None:
+        """What was counted here is the successor's now."""
+        said = self._daemon.families()
+        said.addCallback(lambda families: link.ask("retire", families))
+        said.addTimeout(LAST_WORD_SECONDS, self._reactor)
+        said.addErrback(lambda failure: failure.trap(LinkEnded))
+        said.addErrback(lambda failure: self._log.failure("The last numbers were not told", failure))
+        said.addBoth(lambda _: self._stop())
+
+    def _stop(self) -> None:
+        if self._reactor.running:
+            with suppress(ReactorNotRunning):
+                self._reactor.stop()
+
+    def _exit_with_status(self) -> None:
+        if self._removes_pid_file and self._pid_file is not None:
+            with suppress(OSError):
+                os.unlink(self._pid_file)
+        status = self._daemon.exit_status
+        if status:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+
+def link_of(
+    reactor: Any,
+    environment: MutableMapping[str, str],
+    answer: Callable[[str, Any], Any],
+    ended: Callable[[], None],
+) -> Link | None:
+    """To the process that has started this one; None: nobody of ours has. The variable is taken away."""
+    said = environment.pop(LINK, None)
+    return None if said is None else adopt(reactor, int(said), answer, ended)
+
+
+def _nothing() -> None:
+    """It is not for this process."""
+
+
+def _exit(*_: Any) -> None:
+    raise SystemExit(0)
