@@ -11,23 +11,6 @@ from typing import Any, Final
 NOTIFY_SOCKET: Final = "NOTIFY_SOCKET"
 """The variable that names the socket of who has started us."""
 
-_OF_ONE_PROCESS: Final = frozenset({"WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
-"""Variables that hold for the process that systemd has started, and for none of its children."""
-
-
-def for_successor(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a process that becomes the service in our place.
-
-    Without the ids of this process: the next one would leave the watchdog unpetted, and be killed by it.
-    """
-    return {name: value for name, value in environment.items() if name not in _OF_ONE_PROCESS}
-
-
-def for_helper(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a process that is not the service: a worker. It has nothing to tell the manager."""
-    unwanted = {*_OF_ONE_PROCESS, NOTIFY_SOCKET, "WATCHDOG_USEC"}
-    return {name: value for name, value in environment.items() if name not in unwanted}
-
 
 class Notify:
     """Tells the service manager, if there is one. It never waits, and never raises.
@@ -127,5 +110,6 @@ def _interval_seconds(environment: Mapping[str, str]) -> float | None:
         watched = int(environment.get("WATCHDOG_PID", os.getpid()))
     except ValueError:
         return None
-    # A child has its parent's variables, and is not the one that is watched.
+    # A worker has its parent's variables, and is not the one that is watched. A successor is (MAINPID=): it
+    # is started without WATCHDOG_PID, or it would pet nobody, and be killed for it.
     return microseconds / 2e6 if microseconds > 0 and watched == os.getpid() else None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from openai_proxy.process.notify import Notify, Watchdog, for_helper, for_successor
+from openai_proxy.process.notify import Notify, Watchdog
 
 
 class Manager:
@@ -168,30 +168,3 @@ def test_without_a_manager_there_is_no_watchdog() -> None:
     clock = Clock()
     Watchdog(clock, Notify({}), {"WATCHDOG_USEC": "30000000"}).start()
     assert clock.getDelayedCalls() == []
-
-
-SAID = {
-    "PATH": "/bin",
-    "NOTIFY_SOCKET": "/run/systemd/notify",
-    "WATCHDOG_USEC": "30000000",
-    "WATCHDOG_PID": "1",
-    "LISTEN_PID": "1",
-    "LISTEN_FDS": "2",
-    "LISTEN_FDNAMES": "a:b",
-    "CREDENTIALS_DIRECTORY": "/run/credentials/openai-proxy.service",
-}
-
-
-def test_a_successor_is_watched_in_our_place() -> None:
-    """It has all but the ids of one process, and pets the watchdog that was ours."""
-    given = for_successor(SAID)
-    assert SAID.keys() - given.keys() == {"WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
-    assert Watchdog(Clock(), Notify(given), given).interval_seconds == 15
-    assert Watchdog(Clock(), Notify(SAID), SAID).interval_seconds is None
-
-
-def test_a_helper_tells_the_manager_nothing() -> None:
-    """A worker that says STOPPING would end the service; its keys it still reads."""
-    given = for_helper(SAID)
-    assert given.keys() == {"PATH", "CREDENTIALS_DIRECTORY"}
-    assert not Notify(given).has_manager
