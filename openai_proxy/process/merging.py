@@ -21,6 +21,11 @@ GAUGES: Final[dict[str, Rule]] = {
     "openai_proxy_build_info": max,
     "openai_proxy_circuit_state": max,
     "openai_proxy_client_connections": add,
+    # One that did not reload is to be seen, though the others did.
+    "openai_proxy_config_last_reload_success_timestamp_seconds": min,
+    "openai_proxy_config_last_reload_successful": min,
+    "openai_proxy_drain_exchanges": add,
+    "openai_proxy_draining": max,
     "openai_proxy_reactor_delayed_calls": add,
     # One that stands still is to be seen, though the others go on.
     "openai_proxy_reactor_last_tick_timestamp_seconds": min,
