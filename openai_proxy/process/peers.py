@@ -98,13 +98,19 @@ class Peers:
 
     async def _all_families(self, names: Collection[str] | None) -> list[Family]:
         own = [] if self._local is None else await self._local.families(names)
-        await gatherResults([self._look(member) for member in self._members.values()])
-        # Nobody goes between here and the end: each is counted once, in one of the three.
-        others = [_families(member.families) for member in self._members.values()]
-        wanted = (
-            [one for one in some if names is None or one.name in names] for some in (*others, self._retained)
-        )
-        return merged((own, *wanted))
+        fresh: dict[_Member, list[Family]] = {}
+        if names is None:
+            await gatherResults([self._look(member) for member in self._members.values()])
+        else:
+            fresh = dict(await self._asked("families", sorted(names), list[Family]))
+        # Nobody goes between here and the end: each is counted once, as fresh, as kept, or as retained.
+        others = [
+            _only(_families(member.families), names)
+            if member.is_last or member not in fresh
+            else fresh[member]
+            for member in self._members.values()
+        ]
+        return merged((own, *others, _only(self._retained, names)))
 
     def in_flight(self) -> Deferred[list[InFlight]]:
         """Every exchange now, the oldest first."""
@@ -183,6 +189,10 @@ def _passed_over(_: Failure) -> None:
     """It is gone, or does not answer, or cannot."""
 
 
+def _only(families: list[Family], names: Collection[str] | None) -> list[Family]:
+    return families if names is None else [family for family in families if family.name in names]
+
+
 def _numbered(one: InFlight, number: int | None) -> InFlight:
     return one if number is None else replace(one, worker=number)
 
@@ -211,8 +221,8 @@ class AskedOperations:
         self._link = link
 
     def families(self, names: Collection[str] | None = None) -> Deferred[list[Family]]:
-        """All metrics that the other side knows of."""
-        return self._link.ask("families", None if names is None else list(names), list[Family])
+        """All metrics that the other side knows of, or only some families."""
+        return self._link.ask("families", None if names is None else sorted(names), list[Family])
 
     def in_flight(self) -> Deferred[list[InFlight]]:
         """Every exchange that it knows of."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -67,8 +68,9 @@ class Numbers:
         self.waits = False
         self.reloads = 0
 
-    def families(self) -> Deferred[list[Family]]:
-        return Deferred() if self.waits else succeed(self.now())
+    def families(self, names: Collection[str] | None = None) -> Deferred[list[Family]]:
+        shown = [one for one in self.now() if names is None or one.name in names]
+        return Deferred() if self.waits else succeed(shown)
 
     def now(self) -> list[Family]:
         """Its numbers."""
@@ -127,9 +129,10 @@ class Others:
         self.there[self.here.index(link)].transport.abortConnection()  # type: ignore[union-attr]
         await self.gone[link]
 
-    async def values(self) -> dict[str, float]:
-        """All numbers."""
-        return {one.name: one.samples[0].value for one in await self.peers.families()}
+    async def values(self, *names: str) -> dict[str, float]:
+        """All numbers, or those with these names."""
+        families = await self.peers.families(names or None)
+        return {one.name: one.samples[0].value for one in families}
 
     async def close(self) -> None:
         """Let go of all."""
@@ -210,6 +213,23 @@ async def test_one_that_does_not_answer_is_passed_over() -> None:
     await others.close()
 
 
+async def test_some_numbers_are_asked_for_by_their_names() -> None:
+    """Of those who are there, who do not answer, and who are gone."""
+    others, hanging = Others(Numbers(1, 1)), Numbers(10, 2)
+    others.add(hanging, 1)
+    gone = others.add(Numbers(100, 3), 2)
+    others.add(Numbers(1000, 4), 3)
+    assert await others.values("streams") == {"streams": 10}
+    await others.values()
+    hanging.waits = True
+    await others.end(gone)
+    asked = Deferred.fromCoroutine(others.values("requests"))
+    await others.here[2].ask("end", "nobody")
+    others.clock.advance(ANSWER_SECONDS)
+    assert await asked == {"requests": 1111}
+    await others.close()
+
+
 async def test_exchanges_are_shown_with_their_worker_and_ended_where_they_are() -> None:
     """The oldest first; each knows who has it; one is ended by whoever has it."""
     local, one, two = Numbers(0, 0, ("own", 5)), Numbers(0, 0, ("a", 9), ("b", 1)), Numbers(0, 0, ("c", 3))
@@ -253,6 +273,7 @@ async def test_the_other_side_of_a_link_can_be_asked_like_this_one() -> None:
     worker = adopt(reactor, theirs.detach(), answering(numbers), lambda: None)
     asked: Operations = AskedOperations(worker)
     assert await asked.families() == numbers.now()
+    assert await asked.families({"streams"}) == numbers.now()[1:]
     assert await asked.in_flight() == [exchange("a", 2)]
     assert await asked.last_errors() == [error("a", 2)]
     assert await asked.reload() == numbers.reloaded
