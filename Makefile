@@ -86,7 +86,8 @@ lock: $(VENV)/made ## write requirements/*.txt anew from pyproject.toml (LOCK_AR
 dashboards: $(VENV)/dev.installed ## write etc/grafana/dashboards anew (tools/dashboards)
 	$(BIN)/python -m tools.dashboards
 
-picture: $(VENV)/dev.installed ## write the pictures in docs anew (tools/grafana-picture)
+picture: $(VENV)/dev.installed ## write the pictures in docs anew (tools/grafana-picture, tools/page_picture.py)
+	$(BIN)/python -m tools.page_picture
 	$(BIN)/python -m tools.picture
 
 clean: ## remove what make made

@@ -120,13 +120,16 @@ def test_twistd_of_another_environment_lists_the_installed_wheel(environment: Pa
 
 
 def test_the_installed_wheel_has_its_data(environment: Path, tmp_path: Path) -> None:
-    """Prices and the catalogue of providers are read where they are installed."""
+    """Prices, the catalogue of providers and the page are read where they are installed."""
     script = (
         "from openai_proxy.policy.prices import Prices\n"
         "from openai_proxy.providers.catalogue import read_catalogue\n"
-        "print(Prices.load().known_name('openai', 'gpt-4o'), read_catalogue()['openai'].base_url)"
+        "from openai_proxy.web.page import page\n"
+        "print(Prices.load().known_name('openai', 'gpt-4o'), read_catalogue()['openai'].base_url)\n"
+        "print(page()[0].decode().splitlines()[-1])"
     )
-    assert run(environment, "-Ic", script, cwd=tmp_path).split() == ["gpt-4o", "https://api.openai.com"]
+    said = run(environment, "-Ic", script, cwd=tmp_path).split()
+    assert said == ["gpt-4o", "https://api.openai.com", "</html>"]
 
 
 @pytest.mark.parametrize("lock", ["run.txt", "dev.txt", "real.txt"])

@@ -30,6 +30,9 @@ ROOT: Final = Path(__file__).parents[1]
 STEP_SECONDS: Final = 10
 STEPS: Final = 360
 
+PICTURES: Final = (("page", 1200, 10_000, 1.0), ("page-phone", 360, 1240, 2.0))
+"""Name, width, most height, device pixels for each."""
+
 MODELS: Final = (
     ("openai", "gpt-4o", 5.0, 0.45, 2_500_000, 10_000_000),
     ("openai", "gpt-4o-mini", 9.0, 0.3, 150_000, 600_000),
@@ -163,12 +166,12 @@ def draw(url: str, folder: Path, scheme: str, program: str) -> None:
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
         Chromium(program, Path(profile)) as browser,
     ):
-        for name, width, scale in (("page", 1200, 1.0), ("page-phone", 360, 2.0)):
+        for name, width, height, scale in PICTURES:
             browser.open(url, width, scheme=scheme, scale=scale)
             browser.wait_for("document.querySelectorAll('#providers tbody tr').length > 2")
             browser.wait_for("document.querySelectorAll('#clocks tbody tr').length > 2")
             path = folder / f"{name}.png"
-            browser.screenshot(path)
+            browser.screenshot(path, height)
             shrink(path)
 
 

@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,10 +62,15 @@ class Chromium:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # All that it started is in its session.
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(SECONDS)
+            # It takes its own files in /tmp away, where it is asked; by force it would leave them.
+            with suppress(OSError, AssertionError, TimeoutError, subprocess.TimeoutExpired):
+                self._call("Browser.close", session=None)
+                self._process.wait(SECONDS)
         finally:
+            # All that it started is in its session.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(SECONDS)
             os.close(self._in)
             os.close(self._out)
 
@@ -124,10 +130,11 @@ class Chromium:
         assert isinstance(rows, list)
         return rows
 
-    def screenshot(self, path: Path) -> None:
-        """The whole page, as PNG."""
+    def screenshot(self, path: Path, most_height: int = 100_000) -> None:
+        """The whole page, or so many CSS pixels of it, as PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        height = min(size["height"], most_height)
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}
         said = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(said["data"]))
 
