@@ -15,9 +15,9 @@ from openai_proxy.process.operations import Exemplar, Family, Sample
 
 
 def families_of(registry: Collector, names: Collection[str] | None = None) -> list[Family]:
-    """All that a registry has now. It takes some 3 us a sample: of a YieldingRegistry in a thread.
+    """All that a registry has now, or only the families with these names.
 
-    :param names: only the families with these.
+    It takes some 3 us a sample: of a YieldingRegistry in a thread.
     """
     return [
         Family(metric.name, metric.type, metric.documentation, [_sample(one) for one in metric.samples])

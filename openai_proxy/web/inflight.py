@@ -116,11 +116,8 @@ class _End:
     async def __call__(self, request: Request) -> Answer:
         # Of the path as it came: the tree's own segments would lose a slash that an upstream's id may have.
         wanted = unquote_to_bytes(request.path.removeprefix(b"/inflight").removeprefix(b"/"))
-        try:
-            request_id = wanted.decode()
-        except UnicodeDecodeError:
-            request_id = ""
-        if request_id and await self._operations.end(request_id):
+        # A character a byte, as ids are told: whatever bytes an upstream makes them of.
+        if wanted and await self._operations.end(wanted.decode("latin-1")):
             return Answer(204, TEXT, b"")
         # The id is not repeated: what is in a path may be anything.
         return error(404, "Nothing with this id is in flight.", "not_in_flight")

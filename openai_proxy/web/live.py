@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
@@ -61,10 +62,16 @@ class Live:
 
     _log = Logger()
 
-    def __init__(self, operations: Operations, reactor: Any) -> None:
-        """:param reactor: its clock tells the time of day too."""
+    def __init__(
+        self,
+        operations: Operations,
+        reactor: Any,
+        wall_seconds: Callable[[], float] = time.time,  # noqa: TID251 (shown as it is, never a difference)
+    ) -> None:
+        """:param wall_seconds: unix time, which a reactor's clock need not be."""
         self._operations = operations
         self._reactor = reactor
+        self._wall_seconds = wall_seconds
         self._history = History()
         self._snapshot_at: float | None = None
         self._is_taking = False
@@ -162,7 +169,10 @@ class Live:
     async def _tick(self) -> None:
         self._run(self._snapshot(WATCHED_SNAPSHOT_SECONDS))
         parts = await self._parts()
-        fresh = {name: data for name, data in parts.items() if data != self._last.get(name)}
+        # What is in flight in any case: by it a page knows that all is well.
+        fresh = {
+            name: data for name, data in parts.items() if name == "in_flight" or data != self._last.get(name)
+        }
         self._last |= parts
         for request, has_all in list(self._subscribers.items()):
             self._tell(request, fresh if has_all else self._last)
@@ -191,7 +201,7 @@ class Live:
     def _in_flight_now(self, every: Sequence[InFlight], is_whole: bool) -> InFlightNow:
         stalled = sum(row.is_stalled for row in every)
         rows = most_important(every)
-        return InFlightNow(__version__, self._reactor.seconds(), is_whole, len(every), stalled, rows)
+        return InFlightNow(__version__, self._wall_seconds(), is_whole, len(every), stalled, rows)
 
     def _tried(self, ask: Callable[[], Deferred[Any]]) -> Deferred[Any]:
         """What was asked; None if that fails."""

@@ -16,8 +16,8 @@ from openai_proxy.observe.history import (
 )
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.outcome import Outcome
+from openai_proxy.observe.snapshot import families_of
 from openai_proxy.process.operations import Family
-from tests.support.operations import families_of
 from tests.support.operator_page import generation, record
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.providers_now import FAMILIES, LimitNow, TargetNow, providers_now
+from openai_proxy.observe.snapshot import families_of
 from openai_proxy.process.operations import Family, Sample
-from tests.support.operations import families_of
 
 
 def test_the_families_that_are_read_are_there() -> None:

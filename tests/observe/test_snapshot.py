@@ -50,6 +50,15 @@ def test_only_what_is_asked_for_is_shown() -> None:
     assert generate_latest(shown) == generate_latest(registry.restricted_registry(["plain"]))
 
 
+def test_only_some_families() -> None:
+    """By the names that they have in the registry; the samples of the others are not made."""
+    metrics = Metrics(new_registry())
+    wanted = {"http_requests", "openai_proxy_streams_open", "no_such_family"}
+    families = families_of(YieldingRegistry(metrics.registry, lambda _: None), wanted)
+    assert {family.name for family in families} == wanted - {"no_such_family"}
+    assert families == [family for family in families_of(metrics.registry) if family.name in wanted]
+
+
 def test_the_daemon_s_own_families_survive() -> None:
     """Also those that make their samples when they are read, and through the registry that pauses."""
     registry = Metrics(new_registry()).registry

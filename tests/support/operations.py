@@ -8,7 +8,8 @@ from typing import Any
 from prometheus_client.registry import Collector
 from twisted.internet.defer import Deferred, succeed
 
-from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Reloaded, Sample
+from openai_proxy.observe.snapshot import families_of
+from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Reloaded
 
 FLYING = InFlight(
     id="req_1",
@@ -38,20 +39,6 @@ SEEN = ErrorSeen(
     error_code="rate_limit_exceeded",
     duration_seconds=0.25,
 )
-
-
-def families_of(registry: Collector, names: Collection[str] | None = None) -> list[Family]:
-    """What a registry collects, in the form that goes over a socket."""
-    return [
-        Family(
-            metric.name,
-            metric.type,
-            metric.documentation,
-            [Sample(one.name, tuple(one.labels.items()), one.value) for one in metric.samples],
-        )
-        for metric in registry.collect()
-        if names is None or metric.name in names
-    ]
 
 
 class FakeOperations:

@@ -62,7 +62,7 @@ class OperatorPage:
         self.operations = FakeOperations(self.metrics.registry)
         self.clock = Clock()
         self.clock.advance(time.time())
-        self.live = Live(self.operations, self.clock)
+        self.live = Live(self.operations, self.clock, self.clock.seconds)
         self._token = None if token is None else Secret(token, "env:TOKEN")
         self._running: LoopingCall | None = None
         self.port: IListeningPort | None = None
