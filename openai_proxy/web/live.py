@@ -78,11 +78,18 @@ class Live:
         self._subscribers: dict[Request, bool] = {}
         """Whether it has all parts."""
         self._last: Parts = {}
+        self._in_flight: Sequence[InFlight] = ()
+        """As it was last said."""
         self._running: set[Deferred[None]] = set()
         self._snapshots: LoopingCall | None = None
         self._events: LoopingCall | None = None
         self._is_failing = False
         self._is_stopped = False
+
+    @property
+    def watchers(self) -> int:
+        """Open pages."""
+        return len(self._subscribers)
 
     def start(self) -> None:
         """Keep the history: a snapshot now, and every few seconds. May be called again."""
@@ -129,7 +136,7 @@ class Live:
         if not self._subscribers and self._events is not None:
             self._events.stop()
             self._events = None
-            self._last = {}
+            self._last, self._in_flight = {}, ()
 
     def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> LoopingCall:
         # A new one for each start: one that is started again while its last call is still under way would
@@ -190,7 +197,9 @@ class Live:
         if is_whole:
             self._is_failing = False
         # First, for it says what time it is.
-        parts = {"in_flight": encode(self._in_flight_now(every or [], is_whole))}
+        if every is not None:
+            self._in_flight = every
+        parts = {"in_flight": encode(self._in_flight_now(self._in_flight, is_whole))}
         parts["summary"] = encode(self._history.summary())
         if errors is not None:
             parts["errors"] = encode(errors)

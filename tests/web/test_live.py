@@ -215,6 +215,7 @@ def test_what_cannot_be_had_is_said_and_logged_once(rig: Rig, nothing_left: list
         rig.pass_seconds(1)
     said = dict(events(client))
     assert list(said) == ["in_flight"] and said["in_flight"]["is_whole"] is False
+    assert [row["id"] for row in said["in_flight"]["rows"]] == ["req_1"]
     assert len(nothing_left) == 1
     rig.operations.answers = None
     nothing_left.clear()

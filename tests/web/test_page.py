@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from openai_proxy.observe.outcome import Outcome
@@ -217,6 +218,33 @@ async def test_a_page_whose_daemon_goes_says_so_and_comes_back(browser: Chromium
         await in_thread(lambda: browser.wait_for(f"{status}.textContent === '● live'"))
         rows = await in_thread(lambda: browser.table("flight"))
     assert rows[0][0].startswith("req_after")
+
+
+async def test_a_page_that_nobody_sees_asks_nothing(browser: Chromium) -> None:
+    """A tab that is left open for days costs nothing; it is live again when somebody looks."""
+    from twisted.internet import reactor
+
+    status = "document.getElementById('status').textContent"
+
+    def turn(is_hidden: bool) -> None:
+        value = "true" if is_hidden else "false"
+        browser.evaluate(
+            f"Object.defineProperty(document, 'hidden', {{value: {value}, configurable: true}});"
+            "document.dispatchEvent(new Event('visibilitychange')); 1"
+        )
+
+    def open_it() -> None:
+        browser.open(url, 1200)
+        browser.wait_for(f"{status} === '● live'")
+
+    page = busy()
+    async with serving(page) as url:
+        await in_thread(open_it)
+        await in_thread(lambda: turn(True))
+        while page.live.watchers:
+            await deferLater(reactor, 0.01)
+        await in_thread(lambda: turn(False))
+        await in_thread(lambda: browser.wait_for(f"{status} === '● live'"))
 
 
 async def test_a_browser_with_the_token(browser: Chromium) -> None:
