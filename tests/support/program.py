@@ -20,7 +20,7 @@ class Program:
     """Starts when it is made and serves when that returns; ``stop`` or ``with`` ends it.
 
     ``url`` is the first group of ``serves`` in a line of its output. ``AssertionError`` with that
-    output if it ends, or says nothing of the kind, within ``seconds``.
+    output if it ends, or says nothing of the kind, within ``seconds``. It inherits ``pass_fds``.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Program:
         folder: Path,
         env: Mapping[str, str],
         seconds: float = 20,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self._lines: list[str] = []
         self._changed = threading.Condition()
@@ -42,6 +43,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            pass_fds=pass_fds,
         )
         self.pid = self._process.pid
         self._reader = threading.Thread(target=self._read, daemon=True)
