@@ -95,6 +95,11 @@ class Attempt:
         self.endpoint = endpoint
 
     @property
+    def is_held(self) -> bool:
+        """Whether the answer's beginning is held back until it is known to be one."""
+        return False
+
+    @property
     def has_ended(self) -> bool:
         """Whether the last event of the answer's stream has come: a client may leave then."""
         return self._reader is not None and self._reader.has_ended

@@ -20,6 +20,7 @@ from openai_proxy.exchange.asking import has_usage_event, is_read, narrow_encodi
 from openai_proxy.exchange.attempt import Attempt, Sent, is_cancelled
 from openai_proxy.exchange.in_flight import Exchanges
 from openai_proxy.exchange.reading import is_event_stream, read_on
+from openai_proxy.exchange.server_timing import server_timing
 from openai_proxy.exchange.target import Target
 from openai_proxy.exchange.telling import SHOULD_RETRY, last_event, with_messages_id
 from openai_proxy.observe.asked import Asked, asked_in
@@ -284,7 +285,8 @@ class Exchange:
             request.body.discard()
         self.status = attempt.status
         self._tell_sink(attempt)
-        request.begin(attempt.status, attempt.phrase, self._head_fields(attempt))
+        fields = [*self._head_fields(attempt), server_timing(self, attempt)]
+        request.begin(attempt.status, attempt.phrase, fields)
 
     def _head_fields(self, attempt: Attempt) -> list[Field]:
         """Those of the answer's head, for the client."""
@@ -407,7 +409,8 @@ class Exchange:
         """An answer of ours."""
         self.status = failure.status
         self.error = Error(ErrorSource.PROXY, failure.type, failure.code)
-        fields = [(b"Content-Type", b"application/json"), *self._own_fields()]
+        timing = server_timing(self, self.attempt)
+        fields = [(b"Content-Type", b"application/json"), *self._own_fields(), timing]
         if failure.retry_after_seconds is not None:
             fields.append((b"Retry-After", b"%d" % failure.retry_after_seconds))
         if failure.is_final:

@@ -9,6 +9,7 @@ from openai_proxy.exchange.model_fetch import ListRefused
 from openai_proxy.exchange.model_list import merged, part_of_routes
 from openai_proxy.exchange.model_lists import Gathered, ModelLists
 from openai_proxy.exchange.question import Question
+from openai_proxy.exchange.server_timing import server_timing
 from openai_proxy.exchange.telling import with_messages_id
 from openai_proxy.exchange.told import NOBODY
 from openai_proxy.observe.outcome import Outcome, outcome_of_status
@@ -86,7 +87,7 @@ class ListingExchange(Exchange):
         parts = [part_of_routes(gateway.routes, dialect)]
         parts += [one.part(dialect, gateway.router) for one in gathered.lists]
         self.status = 200
-        fields = [_JSON, *self._own_fields()]
+        fields = [_JSON, *self._own_fields(), server_timing(self, None)]
         if dialect == ANTHROPIC:
             fields = with_messages_id(fields, self.request)
         self.request.answer(200, reason_phrase(200), fields, merged(parts, dialect))

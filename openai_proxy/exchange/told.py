@@ -9,6 +9,7 @@ from openai_proxy.exchange.course import Leg
 from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.gateway import Gateway
 from openai_proxy.exchange.routed_attempt import RoutedAttempt
+from openai_proxy.exchange.server_timing import server_timing
 from openai_proxy.exchange.telling import (
     JSON,
     LONGEST_MODEL,
@@ -84,7 +85,7 @@ class ToldExchange(Exchange):
         given: list[Field] = []
         if attempt is not None and attempt.answered_at is not None:
             given = without_body(upstream_fields(attempt.given_fields(status), self._ends_retries))
-        fields = [*given, JSON, *self._own_fields()]
+        fields = [*given, JSON, *self._own_fields(), server_timing(self, attempt)]
         if self.client_dialect == ANTHROPIC:
             fields = with_messages_id(fields, self.request)
         self.request.answer(status, reason_phrase(status), fields, body)

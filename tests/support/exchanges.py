@@ -25,7 +25,7 @@ from openai_proxy.relay.client import TransparentClient
 from openai_proxy.wire.body import HeldBodies
 from openai_proxy.wire.fields import Field, Fields
 from openai_proxy.wire.request import Request
-from openai_proxy.wire.response import Response
+from openai_proxy.wire.response import Response, Timings
 from tests.support.wire import Client
 
 PRICES = Prices.load()
@@ -110,12 +110,13 @@ class Agent:
     def _cancel(self, _: Deferred[IResponse]) -> None:
         self.cancelled = True
 
-    def respond(self, status: int, *fields: tuple[bytes, bytes]) -> None:
+    def respond(self, status: int, *fields: tuple[bytes, bytes], timings: Timings | None = None) -> None:
         def deliver(reader: IProtocol) -> None:
             self.reader = reader
             reader.makeConnection(self.transport)  # type: ignore[arg-type]
 
-        self.answer.callback(Response(status, b"Fine", Fields(raw=list(fields)), deliver))
+        head = Fields(raw=list(fields))
+        self.answer.callback(Response(status, b"Fine", head, deliver, timings=timings))
 
     def end(self, reason: Exception) -> None:
         self.reader.connectionLost(Failure(reason))
