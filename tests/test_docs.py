@@ -34,6 +34,7 @@ from openai_proxy.observe.process import LOG_LEVELS
 from openai_proxy.observe.rate_limits import FORGET_SECONDS, MOST_PAIRS
 from openai_proxy.observe.record import SLOW_SECONDS, AttemptResult, DisconnectPhase, ErrorSource
 from openai_proxy.observe.routing_metrics import FALLBACK_REASONS, HEDGE_RESULTS, RETRY_REASONS
+from openai_proxy.observe.trace_metrics import EXPORT_RESULTS
 from openai_proxy.observe.upstream import CONNECT_RESULTS, STALE_CONNECTION
 from openai_proxy.observe.usage import UsageMissing
 from openai_proxy.policy.cost import Price, Rates
@@ -182,7 +183,7 @@ def test_the_example_has_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Reader, "__init__", remember)
     environment = {f"{name}_API_KEY": "k" for name in ("OPENAI", "AZURE", "ANTHROPIC", "EXAMPLE")}
-    environment["OPENAI_PROXY_ADMIN_TOKEN"] = "k"
+    environment["OPENAI_PROXY_ADMIN_TOKEN"] = environment["TRACES_KEY"] = "k"
     example = load(ROOT / "etc/openai-proxy.yaml", read_catalogue(), SecretReader(environment))
     lines = read[-1].lines
     known = set(configuration.keys(File))
@@ -338,6 +339,7 @@ def test_metrics_has_every_value_of_the_other_labels() -> None:
         ("state", "reactor_threadpool_threads"): {"working", "idle"},
         ("resource", "upstream_ratelimit_remaining"): {"requests", "tokens"},
         ("level", "log_messages_total"): set(LOG_LEVELS),
+        ("result", "trace_spans_exported_total"): set(EXPORT_RESULTS),
         ("source", "errors_total"): set(ErrorSource),
         ("type", "errors_total"): {*TYPES, OTHER, NONE},
         ("code", "errors_total"): {*CODES, OTHER, NONE},

@@ -26,6 +26,10 @@ print(*sorted(set(sys.modules) - before))
 NOT_NEEDED = {
     "tomllib": "only for an operator's prices in TOML",
     "yaml": "only for a configuration file",
+    "opentelemetry": "only for traces",
+    "requests": "the same",
+    "google.protobuf": "the same",
+    "openai_proxy.observe.trace_sink": "the same",
     "openai_proxy.providers.catalogue": "the same",
     "twisted.web.static": "we serve no files",
     "twisted.web.template": "we serve no HTML",

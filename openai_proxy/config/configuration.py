@@ -53,6 +53,7 @@ class Configuration(Struct, frozen=True, kw_only=True):
             ),
             drain=file.drain,
             log=file.log,
+            tracing=file.tracing,
             workers=file.workers,
         )
 

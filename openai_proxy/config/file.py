@@ -11,6 +11,7 @@ from openai_proxy.config.routing import Breaker, Hedge, ModelName, Retry, Route
 from openai_proxy.config.secret import Secret
 from openai_proxy.config.section import Section
 from openai_proxy.config.settings import Drain, Limits, Logging, PoolLimits, Positive, Timeouts
+from openai_proxy.config.tracing import Tracing
 
 FileName = Annotated[str, Meta(min_length=1, description="a file's name")]
 
@@ -114,5 +115,7 @@ class File(Section, frozen=True):
     """How the daemon ends on SIGTERM."""
     log: Logging = Logging()
     """How the daemon says what happens to itself."""
+    tracing: Tracing | None = None
+    """Traces of requests; not given: none are made."""
     workers: Positive = 1
     """Processes that serve: about one for each core. It changes at an upgrade, not at a reload."""

@@ -1,13 +1,18 @@
 """The settings of one daemon: frozen, typed, every unit in its name."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
 from openai_proxy.config.address import is_local
 from openai_proxy.config.secret import Secret
+
+if TYPE_CHECKING:
+    from openai_proxy.config.tracing import Tracing
 
 MEBIBYTE = 1024 * 1024
 
@@ -144,6 +149,8 @@ class Settings:
     observation: Observation = field(default_factory=Observation)
     drain: Drain = field(default_factory=Drain)
     log: Logging = field(default_factory=Logging)
+    tracing: Tracing | None = None
+    """None: nothing is traced."""
     workers: int = 1
     """Processes that serve; with several of them, one more holds their sockets and watches over them."""
 

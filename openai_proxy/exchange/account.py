@@ -21,6 +21,7 @@ from openai_proxy.observe.record import (
     Record,
 )
 from openai_proxy.observe.record import Attempt as AttemptRecord
+from openai_proxy.observe.trace import AttemptSpan
 from openai_proxy.observe.usage import UNTOLD, Usage, UsageMissing
 from openai_proxy.policy.cost import cost_picodollars
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from openai_proxy.exchange.attempt import Attempt
     from openai_proxy.exchange.exchange import Exchange
     from openai_proxy.exchange.reading import Reading
+    from openai_proxy.observe.trace import Trace
 
 _log = Logger()
 
@@ -72,6 +74,7 @@ def record_of(exchange: Exchange) -> Record:
         dropped=exchange.dropped,
         error=exchange.error or _error_in(exchange, attempt),
         generation=_generation_if(exchange, attempt, keeps_pace=blocked_seconds == 0),
+        trace=None if exchange.trace is None else _traced(exchange, now),
     )
 
 
@@ -83,8 +86,37 @@ def attempt_record(exchange: Exchange, attempt: Attempt, now: float, blocked_sec
     sent_at = max(attempt.sent_at, _asked_at(exchange))
     seconds = max(0.0, ended_at - sent_at - blocked_seconds)
     return AttemptRecord(
-        attempt.target.provider.name, result, seconds, attempt.timings, attempt.failed_again, attempt.move
+        attempt.target.provider.name,
+        result,
+        seconds,
+        attempt.timings,
+        attempt.failed_again,
+        attempt.move,
+        span=None if exchange.trace is None else _span_of(exchange, attempt, ended_at),
     )
+
+
+def _span_of(exchange: Exchange, attempt: Attempt, ended_at: float) -> AttemptSpan:
+    assert attempt.sent_at is not None
+    provider, reading = attempt.target.provider, attempt.reading
+    return AttemptSpan(
+        span_id=attempt.span_id,
+        sent_at=attempt.sent_at,
+        answered_at=attempt.answered_at,
+        ended_at=ended_at,
+        status=attempt.status,
+        seller=provider.priced_as,
+        base_url=provider.base_url,
+        model=attempt.model or exchange.asked_model,
+        said_model=None if reading is None else reading.observer.said.model,
+    )
+
+
+def _traced(exchange: Exchange, now: float) -> Trace | None:
+    trace = exchange.trace
+    if trace is not None:
+        trace.asked_at, trace.ended_at, trace.model = _asked_at(exchange), now, exchange.asked_model
+    return trace
 
 
 def result_of_status(status: int) -> AttemptResult:

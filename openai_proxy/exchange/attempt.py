@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from openai_proxy.config.settings import Timeouts
     from openai_proxy.exchange.reading import Reading
     from openai_proxy.exchange.target import Target
+    from openai_proxy.observe.trace import Trace
 
 _RESET = 205
 _UNAUTHORIZED = 401
@@ -35,6 +36,8 @@ class Owner(Protocol):
     """
 
     request: Request
+    trace: Trace | None
+    """None: it has no spans."""
 
     def prepared(self, attempt: Attempt, key: Secret | None) -> Sent:
         """What to send. ``key``: the provider's, if it is ours."""
@@ -66,6 +69,8 @@ class Attempt:
     received_at: float | None = None
     """When the answer's last byte came."""
     timings: Timings | None = None
+    span_id = 0
+    """Of one that has a span."""
     failed_again = False
     """Whether the request was sent a second time, and had no answer then either."""
     status = 0
@@ -125,6 +130,9 @@ class Attempt:
         self._key = key
         try:
             url, fields, body = owner.prepared(self, key)
+            if owner.trace is not None:
+                self.span_id = owner.trace.new_span_id()
+                fields = owner.trace.fields(fields, self.span_id)
             response = target.client.request(
                 owner.request.method, url, headers=Fields(raw=fields), data=body, timeouts=self.timeouts
             )

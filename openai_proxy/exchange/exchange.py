@@ -32,6 +32,7 @@ from openai_proxy.observe.multipart_model import boundary_in, model_in_form
 from openai_proxy.observe.outcome import CLIENT_CLOSED_REQUEST, Outcome, outcome_of_status
 from openai_proxy.observe.record import Attempt as AttemptRecord
 from openai_proxy.observe.record import AttemptResult, Error, ErrorSource, Sink
+from openai_proxy.observe.trace import Trace, Traces
 from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.provider import Provider
 from openai_proxy.providers.translate.refusal import ANTHROPIC, OPENAI, refusal
@@ -63,6 +64,8 @@ class ExchangeContext:
     in_flight: Exchanges = field(default_factory=Exchanges)
     wall_seconds: Callable[[], float] | None = None
     """Unix time; None: the clock's own."""
+    traces: Traces | None = None
+    """None: nothing is traced, and what requests say of traces goes on as it is."""
 
     def unix_seconds(self) -> float:
         """The time of day: for prices and dates, and never for a difference."""
@@ -119,6 +122,8 @@ class Exchange:
     tunnel: Tunnel | None = None
     is_stream = False
     """Whether the sink was told of one."""
+    trace: Trace | None = None
+    """Of one that has spans."""
     _boundary: bytes | None = None
     """Of a form whose model is not known yet."""
     _is_asked_for_usage = False
@@ -174,6 +179,8 @@ class Exchange:
         context.in_flight.began(self)
         request.on_gone = self._client_gone
         self.blocked_before = request.channel.watch.blocked_seconds
+        if context.traces is not None:
+            self.trace = context.traces.begin(request.fields, request.began)
         try:
             if request.body is not None and self.is_held:
                 self._hold(request.body)

@@ -28,6 +28,7 @@ from openai_proxy.observe.process import ProcessMetrics
 from openai_proxy.observe.rate_limits import RateLimits
 from openai_proxy.observe.record import SLOW_SECONDS, DisconnectPhase, Record
 from openai_proxy.observe.routing_metrics import RoutingMetrics, first_at_last_target
+from openai_proxy.observe.trace_metrics import TraceMetrics
 from openai_proxy.observe.upstream import PoolNumbers, UpstreamMetrics
 from openai_proxy.wire.fields import Field
 
@@ -90,6 +91,7 @@ class Metrics:
         self.process = ProcessMetrics(families)
         self.operating = OperatingMetrics(families, seconds)
         self.last_errors = LastErrors(seconds)
+        self.traces = TraceMetrics(families)
         self._read_clients: Callable[[], int] | None = None
         families.gauge(
             "openai_proxy_client_connections",

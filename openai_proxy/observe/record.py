@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from openai_proxy.observe.intervals import IntervalCounts
 from openai_proxy.observe.outcome import Outcome
+from openai_proxy.observe.trace import AttemptSpan, Trace
 from openai_proxy.observe.usage import Usage, UsageMissing
 from openai_proxy.wire.fields import Field
 from openai_proxy.wire.response import Timings
@@ -86,6 +87,8 @@ class Attempt(Struct, frozen=True, gc=False):
     """Why it was made; None of an exchange's first, at the first of its targets."""
     wasted_picodollars: int | None = None
     """Of one whose answer another one's was faster than: what its input cost, as far as can be told."""
+    span: AttemptSpan | None = None
+    """Of an exchange with a trace."""
 
     @property
     def repeated(self) -> bool:
@@ -168,6 +171,8 @@ class Record(Struct, frozen=True, gc=False, kw_only=True):
     """Members of the request that its target does not take, and was not sent."""
     error: Error | None = None
     generation: Generation | None = None
+    trace: Trace | None = None
+    """None: it has no spans."""
 
 
 SLOW_SECONDS = 10.0

@@ -77,6 +77,7 @@ access_log: {file: log/access.json, sample: 10}
 admin: {address: "9091", token: "env:KEY"}
 drain: {grace_seconds: 5, timeout_seconds: 60}
 log: {format: json, level: warn}
+tracing: {}
 workers: 2
 """
 

@@ -68,6 +68,8 @@ FAMILIES: Final = (
         "openai_proxy_unpriced_requests provider model",
         "openai_proxy_metric_label_overflow metric",
         "openai_proxy_log_messages level",
+        "openai_proxy_trace_spans_exported result",
+        "openai_proxy_trace_spans_dropped",
         "process_cpu_seconds",
         "python_gc_collections generation",
         "python_gc_objects_collected generation",
@@ -169,6 +171,7 @@ _VALUES: Final[dict[str, tuple[str, ...]]] = {
         "tls_error", "protocol_error", "stream_error",
     ),
     "openai_proxy_hedges result": ("won", "lost"),
+    "openai_proxy_trace_spans_exported result": ("ok", "failed"),
     "openai_proxy_circuit_state state": ("closed", "open", "half_open"),
     "openai_proxy_circuit_transitions to_state": ("closed", "open", "half_open"),
 }  # fmt: skip

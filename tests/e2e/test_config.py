@@ -264,7 +264,9 @@ def test_the_example_is_understood(tmp_path: Path) -> None:
     ended = subprocess.run(
         command("--check", "--config", str(EXAMPLE)),
         env=environment(
-            **{f"{name}_API_KEY": "sk-canary" for name in names}, OPENAI_PROXY_ADMIN_TOKEN="sk-canary"
+            **{f"{name}_API_KEY": "sk-canary" for name in names},
+            OPENAI_PROXY_ADMIN_TOKEN="sk-canary",
+            TRACES_KEY="sk-canary",
         ),
         cwd=tmp_path,
         capture_output=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,6 +20,7 @@ from openai_proxy.exchange.exchange import Exchange, ExchangeContext
 from openai_proxy.exchange.target import Target
 from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.record import Record, Sink
+from openai_proxy.observe.trace import Traces
 from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.provider import Provider
 from openai_proxy.relay.client import TransparentClient
@@ -126,6 +128,7 @@ class Rig:
     """A client, a channel, an exchange, an agent."""
 
     held_answers: HeldBodies
+    traces: Traces | None = None
 
     def __init__(self, limits: Limits | None = None, **provider: Any) -> None:
         """``provider``: what is unusual of it."""
@@ -135,6 +138,7 @@ class Rig:
 
         def handle(request: Request) -> None:
             shared = context(self.client.clock, self.sink, request.channel.site.held_bodies, limits)
+            shared = replace(shared, traces=self.traces)
             self.held_answers = shared.held_answers
             target = Target(Provider("openai", b"http://upstream", **provider), TransparentClient(self.agent))
             Exchange(request, target, request.uri, shared, "/v1").start()

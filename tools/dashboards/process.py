@@ -196,9 +196,17 @@ def _observation() -> list[Json]:
             Text("Largest families", "Series by name, of all that the instances export.", "short"),
             Query(f'topk(15, count by (__name__) ({{{INSTANCE},__name__!~"{recorded}"}}))', "series"),
             labels=("__name__",),
+            width=8,
         ),
         lines(
             Text("Label overflow by family", f"Label sets that were counted as other ({OVERFLOW}).", "ops"),
             Query(total(rate(OVERFLOW, INSTANCE), "metric"), "{{metric}}"),
+            width=8,
+        ),
+        lines(
+            Text("Spans of traces", "Sent to the collector, by what became of them, and dropped.", "ops"),
+            Query(total(rate("openai_proxy_trace_spans_exported_total", INSTANCE), "result"), "{{result}}"),
+            Query(total(rate("openai_proxy_trace_spans_dropped_total", INSTANCE)), "dropped"),
+            width=8,
         ),
     ]
