@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -33,6 +34,7 @@ from openai_proxy.wire.tls import trust_root_from_file
 
 if TYPE_CHECKING:
     from openai_proxy.config.configuration import Configuration
+    from openai_proxy.observe.tracing import MadeTracing
     from openai_proxy.targets import Wiring
 
 
@@ -83,6 +85,7 @@ class Graph:
         self._pools: list[tuple[str, bytes]] = []
         self.agent: Agent = self._agent()
         self.access_log: LineWriter | None = self._access_log()
+        self._tracing: MadeTracing | None = self._made_tracing()
         self.context = ExchangeContext(
             lasting.reactor,
             self._sink(),
@@ -91,6 +94,7 @@ class Graph:
             settings.limits,
             lasting.models,
             self._prices,
+            traces=None if self._tracing is None else self._tracing.traces,
             wall_seconds=time.time,  # noqa: TID251 (of the day: for prices and dates)
         )
         self._wiring: Wiring | None = None
@@ -142,12 +146,29 @@ class Graph:
         writer: LineWriter = self._kept(("access log", path), make)
         return writer
 
+    def _made_tracing(self) -> MadeTracing | None:
+        tracing, lasting = self.settings.tracing, self._lasting
+        if tracing is None:
+            return None
+        # OpenTelemetry is memory that a daemon without traces is spared.
+        from openai_proxy.observe.tracing import tracing_of
+
+        def make() -> tuple[MadeTracing, Callable[[], Any]]:
+            metrics = lasting.metrics
+            made = tracing_of(tracing, lasting.reactor, metrics.traces, metrics.seconds, Random())
+            return made, lambda: Deferred.fromCoroutine(made.sink.stop())
+
+        made: MadeTracing = self._kept(("tracing", tracing), make)
+        return made
+
     def _sink(self) -> Sink:
         sinks: tuple[Sink, ...] = (self._lasting.metrics, *self._lasting.sinks)
         if self.access_log is not None:
             # The time of day, which the reactor's clock is not.
             wall = time.time  # noqa: TID251
             sinks += (AccessLog(self.access_log.line, wall, self.settings.access_log_sample),)
+        if self._tracing is not None:
+            sinks += (self._tracing.sink,)
         return sinks[0] if len(sinks) == 1 else Sinks(sinks)
 
     def _routes(self) -> dict[bytes, IResource]:
@@ -194,6 +215,8 @@ class Graph:
         """Open what is written to, as the user that will write it. Raises OSError."""
         if self.access_log is not None and not self.access_log.is_open:
             self.access_log.start()
+        if self._tracing is not None:
+            self._tracing.sink.start()
 
     def use(self) -> None:
         """From now on its numbers are shown, and its limits hold."""

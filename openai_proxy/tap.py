@@ -317,6 +317,10 @@ class Options(usage.Options):
         checks: list[Callable[[], object]] = [partial(Prices.load, settings.observation.prices_file)]
         if settings.ca_file is not None:
             checks.append(partial(trust_root_from_file, settings.ca_file))
+        if settings.tracing is not None:
+            from openai_proxy.observe.tracing import exporter_of
+
+            checks.append(partial(exporter_of, settings.tracing))
         for number, one in enumerate(settings.listen):
             checks += _listen_checks(reactor, one, partial(self.listen_place, number))
         if settings.admin.listen is not None:

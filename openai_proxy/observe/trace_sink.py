@@ -102,7 +102,9 @@ class TraceSink:
             self._wake.set()
 
     def start(self) -> None:
-        """Begin to send."""
+        """Begin to send. May be called again."""
+        if self._ended is not None:
+            return
         self._ended = Deferred()
         # daemon: a collector that does not answer must not keep the process.
         Thread(target=self._run, args=(self._ended,), name="traces", daemon=True).start()
