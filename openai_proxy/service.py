@@ -24,6 +24,7 @@ from openai_proxy.observe.log_counter import LogCounter
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.reactor_watch import ReactorWatch
+from openai_proxy.observe.record import Sink
 from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.process.doors import CannotOpen, Door, Doors, Wanted
 from openai_proxy.process.drain import Drain
@@ -69,6 +70,7 @@ class ProxyService(MultiService):
         sockets: Sequence[Socket] = (),
         reread: Reread | None = None,
         parent: Link | None = None,
+        sinks: Sequence[Sink] = (),
     ) -> None:
         """:param configuration: what a file says of providers and routes; None: there is no file.
         :param listen_places: where each of ``settings.listen`` was said, if not all as ``--port``.
@@ -76,6 +78,7 @@ class ProxyService(MultiService):
         :param sockets: that the process was handed.
         :param reread: None: there is nothing to read again.
         :param parent: of a worker: who is asked for the numbers of all of them.
+        :param sinks: told of every exchange, besides what the settings want.
         """
         super().__init__()
         self.reactor = reactor
@@ -89,7 +92,9 @@ class ProxyService(MultiService):
         self.metrics.watch_clients(lambda: len(self.site.channels))
         held_answers = HeldBodies(settings.limits.held_total_bytes)
         models = ModelNames(lambda provider, name: None)
-        self._lasting = Lasting(reactor, self.metrics, (), models, self.site.held_bodies, held_answers)
+        self._lasting = Lasting(
+            reactor, self.metrics, tuple(sinks), models, self.site.held_bodies, held_answers
+        )
         self._readable = YieldingRegistry(self.metrics.registry)
         self._exporter = Exporter(self._readable, reactor, self._families_of_all)
         self.peers = Peers(reactor, self)

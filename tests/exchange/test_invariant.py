@@ -21,8 +21,7 @@ from openai_proxy.config.provider import Provider
 from openai_proxy.config.routing import Breaker, Hedge, Route, RouteTimeouts
 from openai_proxy.config.routing import Target as RouteTarget
 from openai_proxy.config.settings import Limits, PoolLimits, Settings
-from openai_proxy.observe.record import Record, Sink
-from openai_proxy.observe.sinks import Sinks
+from openai_proxy.observe.record import Record
 from openai_proxy.service import ProxyService
 from openai_proxy.wire.fields import Field
 from tests.support.memory import UPGRADE, Wire, post
@@ -107,14 +106,6 @@ class Kept:
         self.refused += 1
 
 
-class Watched(ProxyService):
-    """The daemon's objects, with one sink more."""
-
-    def _sink(self) -> Sink:
-        self.kept = Kept()
-        return Sinks((self.metrics, self.kept))
-
-
 class End(Wire):
     """A connection's transport, which loses it only when the world says so."""
 
@@ -147,8 +138,8 @@ class World:
             limits=Limits(held_total_bytes=20_000, body_bytes=150_000),
             pool=PoolLimits(connections=3, waiting=2),
         )
-        self.service = Watched(settings, self.reactor, configuration)
-        self.kept = self.service.kept
+        self.kept = Kept()
+        self.service = ProxyService(settings, self.reactor, configuration, sinks=[self.kept])
         self._pipe = os.pipe()
         self.clients: list[End] = []
         self.upstreams: list[End] = []
