@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 NAME = "openaiproxy"
@@ -27,8 +26,15 @@ class CommandLine:
     @property
     def child(self) -> tuple[str, ...]:
         """Of a child: with no file for its number, which is its parent's."""
-        arguments: Sequence[str] = self.arguments
-        if NAME not in arguments:
-            return tuple(arguments)
-        place = arguments.index(NAME)
-        return (*arguments[:place], "--pidfile=", *arguments[place:])
+        return self._with("--pidfile=")
+
+    @property
+    def in_foreground(self) -> CommandLine:
+        """Of a child that does not make itself a daemon: its parent has to know when it ends."""
+        return CommandLine(self._with("--nodaemon"), self.folder)
+
+    def _with(self, option: str) -> tuple[str, ...]:
+        if NAME not in self.arguments:
+            return self.arguments
+        place = self.arguments.index(NAME)
+        return (*self.arguments[:place], option, *self.arguments[place:])

@@ -138,6 +138,8 @@ class Listeners:
         """The same, and accept nothing: for others to adopt it."""
         port = self.open(listen, Factory())
         port.stopReading()  # type: ignore[attr-defined]
+        # Nor is it ended for them when it is closed here.
+        port._shouldShutdown = False  # type: ignore[attr-defined]
         return port
 
     def _taken(self, description: str) -> int | None:
@@ -170,8 +172,9 @@ class Listeners:
             return
         self._open = [one for one in self._open if one[1] is not port]
         if port in self._reactor.getReaders():
-            # The kernel would reset them.
-            port.doRead()  # type: ignore[attr-defined]
+            # The kernel would reset them. Twisted's own limit is mostly 1.
+            port.numberAccepts = BACKLOG  # type: ignore[attr-defined]
+            type(port).doRead(port)  # type: ignore[attr-defined]
         await maybeDeferred(port.stopListening)
 
     async def close_all(self) -> None:
