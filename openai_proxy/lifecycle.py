@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -18,11 +18,18 @@ from twisted.logger import Logger
 
 from openai_proxy import __version__
 from openai_proxy.process.command_line import CommandLine
-from openai_proxy.process.doors import Doors
 from openai_proxy.process.link import LINK, Link, LinkEnded, adopt
+from openai_proxy.process.listening import Socket
 from openai_proxy.process.notify import Notify, Watchdog
 from openai_proxy.process.operations import Family, Reloaded
 from openai_proxy.process.upgrade import PID_FILE, READY, Upgrade
+from openai_proxy.process.worker import Worker, share_fairly
+
+if TYPE_CHECKING:
+    from openai_proxy.service import ProxyService
+
+RETIRE: Final = "retire"
+"""What a process asks of its successor, with its last numbers."""
 
 LAST_WORD_SECONDS: Final = 10.0
 """How long a process that ends waits until its successor has its last numbers."""
@@ -31,8 +38,12 @@ LAST_WORD_SECONDS: Final = 10.0
 class Daemon(Protocol):
     """What lives: one process that serves, or one that watches over others that do."""
 
-    exit_status: int
-    doors: Doors
+    @property
+    def exit_status(self) -> int:
+        """Of the process, once it has stopped."""
+
+    def when_serving(self) -> Deferred[None]:
+        """Fires when clients are served."""
 
     @property
     def can_reload(self) -> bool:
@@ -47,6 +58,9 @@ class Daemon(Protocol):
     def hand_over(self) -> Deferred[None]:
         """The same, for another process serves already."""
 
+    def sockets(self) -> list[Socket]:
+        """All that are open, for a successor."""
+
     def asked(self, what: str, argument: Any) -> Any:
         """Answer another process of the same daemon."""
 
@@ -55,6 +69,9 @@ class Daemon(Protocol):
 
     def follow(self, link: Link) -> None:
         """There is a process before this one, which is about to end."""
+
+    def retire(self, link: Link, families: Any) -> None:
+        """Its last numbers: they are counted on here."""
 
     def followed(self, link: Link) -> None:
         """It has ended."""
@@ -71,17 +88,15 @@ class Lifecycle(Service):
         daemon: Daemon,
         environment: MutableMapping[str, str],
         twistd: MutableMapping[str, Any],
-        link: Link | None,
-        is_worker: bool,
+        command: CommandLine,
     ) -> None:
         """:param twistd: its own options.
-        :param link: to the process that has started this one.
+        :param command: that has started this process.
         """
         self._reactor = reactor
         self._daemon = daemon
-        self._link = link
-        self._is_worker = is_worker
-        self._notify = Notify({} if is_worker else environment)
+        self._link = _link_of(reactor, environment, self._asked, self._link_ended)
+        self._notify = Notify(environment)
         self._watchdog = Watchdog(reactor, self._notify, environment)
         self._twistd = twistd
         handed = environment.pop(PID_FILE, None)
@@ -90,13 +105,9 @@ class Lifecycle(Service):
         pid_file = twistd.get("pidfile")
         self._pid_file = handed or (os.path.abspath(pid_file) if pid_file else None)
         successors = {**environment, **({PID_FILE: self._pid_file} if self._pid_file else {})}
-        self._upgrade = Upgrade(
-            reactor, CommandLine.own(), successors, daemon.doors.listeners, daemon.asked, self._replaced
-        )
-        # Until the reactor runs, nothing has to be stopped, and nothing is there to be changed.
-        signal.signal(signal.SIGTERM, _exit)
-        # twistd has a status of its own for an end by a signal only.
-        atexit.register(self._exit_with_status)
+        self._upgrade = Upgrade(reactor, command, successors, daemon.sockets, daemon.asked, self._replaced)
+        _begin_process(lambda: daemon.exit_status)
+        atexit.register(self._remove_pid_file)
 
     def startService(self) -> None:
         """From now on signals are taken, and whoever waits for this process is told that it serves."""
@@ -111,33 +122,33 @@ class Lifecycle(Service):
         self._upgrade.stop()
 
     def _running(self) -> None:
-        self._on(signal.SIGTERM, self._end)
-        # systemctl kill sends them to every process of a service: its parent has it done.
-        reload, upgrade = (_nothing, _nothing) if self._is_worker else (self._reload, self._upgrade.begin)
+        _on(self._reactor, signal.SIGTERM, self._end)
         # A shell's hang-up ends what it runs, where that has nothing to read again.
-        if self._is_worker or self._daemon.can_reload or not os.isatty(0):
-            self._on(signal.SIGHUP, reload)
-        self._on(signal.SIGUSR2, upgrade)
+        if self._daemon.can_reload or not os.isatty(0):
+            _on(self._reactor, signal.SIGHUP, self._reload)
+        _on(self._reactor, signal.SIGUSR2, self._upgrade.begin)
+        self._daemon.when_serving().addCallback(lambda _: self._serves())
+
+    def _serves(self) -> None:
         if self._link is not None:
-            if not self._is_worker:
-                self._daemon.follow(self._link)
+            self._daemon.follow(self._link)
             self._link.tell(READY, os.getpid())
         self._notify.ready(f"openai_proxy {__version__} serves")
         self._watchdog.start()
 
-    def _on(self, number: signal.Signals, call: Callable[[], object]) -> None:
-        signal.signal(number, lambda *_: self._reactor.callFromThread(call))
+    def _asked(self, what: str, argument: Any) -> Any:
+        """By the process before this one."""
+        if what != RETIRE:
+            return self._daemon.asked(what, argument)
+        if self._link is not None:
+            self._daemon.retire(self._link, argument)
+        return None
 
-    def link_ended(self) -> None:
-        """The process that has started this one is gone: a worker ends too, a successor is now alone."""
+    def _link_ended(self) -> None:
+        """The process before this one is gone."""
         link, self._link = self._link, None
-        if link is None:
-            return
-        if self._is_worker:
-            self._log.warn("The parent is gone: this worker ends")
-            self._end()
-            return
-        self._daemon.followed(link)
+        if link is not None:
+            self._daemon.followed(link)
 
     def _hand_over_pid_file(self, pid: int) -> None:
         """It names the successor, which removes it at its end: twistd is to leave it alone."""
@@ -161,7 +172,7 @@ class Lifecycle(Service):
     def _end(self) -> None:
         self._notify.stopping()
         self._upgrade.stop()
-        self._daemon.drain().addCallback(lambda _: self._stop())
+        self._daemon.drain().addCallback(lambda _: _stop(self._reactor))
 
     def _replaced(self, link: Link, pid: int) -> None:
         self._notify.main_pid(pid)
@@ -172,35 +183,89 @@ class Lifecycle(Service):
     def _say_last_word(self, link: Link) -> None:
         """What was counted here is the successor's now."""
         said = self._daemon.families()
-        said.addCallback(lambda families: link.ask("retire", families))
+        said.addCallback(lambda families: link.ask(RETIRE, families))
         said.addTimeout(LAST_WORD_SECONDS, self._reactor)
         said.addErrback(lambda failure: failure.trap(LinkEnded))
         said.addErrback(lambda failure: self._log.failure("The last numbers were not told", failure))
-        said.addBoth(lambda _: self._stop())
+        said.addBoth(lambda _: _stop(self._reactor))
 
-    def _stop(self) -> None:
-        if self._reactor.running:
-            with suppress(ReactorNotRunning):
-                self._reactor.stop()
-
-    def _exit_with_status(self) -> None:
+    def _remove_pid_file(self) -> None:
         if self._removes_pid_file and self._pid_file is not None:
             with suppress(OSError):
                 os.unlink(self._pid_file)
-        status = self._daemon.exit_status
-        if status:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
 
 
-def link_of(
+class WorkerLife(Service):
+    """The same of a worker, which its parent leads: by their link, as signals come to all of a daemon."""
+
+    def __init__(self, reactor: Any, service: ProxyService, environment: MutableMapping[str, str]) -> None:
+        self._reactor = reactor
+        self._service = service
+        self._worker = Worker(reactor, int(environment.pop(LINK)), service, self._drain, self._end_now)
+        service.work_for(self._worker.parent)
+        _begin_process(lambda: service.exit_status)
+
+    def startService(self) -> None:
+        """The parent is told when it serves."""
+        super().startService()
+        self._reactor.callWhenRunning(self._running)
+
+    def _running(self) -> None:
+        for number, call in (
+            (signal.SIGTERM, self._worker.drain),
+            (signal.SIGHUP, _nothing),
+            (signal.SIGUSR2, _nothing),
+        ):
+            _on(self._reactor, number, call)
+        share_fairly(self._service.doors.listeners)
+        self._worker.ready()
+
+    def _drain(self, grace_seconds: float | None) -> None:
+        self._service.drain(grace_seconds).addCallback(lambda _: self._leave())
+
+    def _end_now(self) -> None:
+        if self._service.is_draining:
+            self._service.drain()
+        else:
+            self._drain(0)
+            self._service.drain()
+
+    def _leave(self) -> None:
+        self._worker.leave().addBoth(lambda _: _stop(self._reactor))
+
+
+def _on(reactor: Any, number: signal.Signals, call: Callable[[], object]) -> None:
+    signal.signal(number, lambda *_: reactor.callFromThread(call))
+
+
+def _stop(reactor: Any) -> None:
+    if reactor.running:
+        with suppress(ReactorNotRunning):
+            reactor.stop()
+
+
+def _begin_process(exit_status: Callable[[], int]) -> None:
+    # Until the reactor runs, nothing has to be stopped, and nothing is there to be changed.
+    signal.signal(signal.SIGTERM, _exit)
+    # twistd has a status of its own for an end by a signal only.
+    atexit.register(_exit_with, exit_status)
+
+
+def _exit_with(exit_status: Callable[[], int]) -> None:
+    status = exit_status()
+    if status:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _link_of(
     reactor: Any,
     environment: MutableMapping[str, str],
     answer: Callable[[str, Any], Any],
     ended: Callable[[], None],
 ) -> Link | None:
-    """To the process that has started this one; None: nobody of ours has. The variable is taken away."""
+    """To the process that has started this one; None: nobody of ours has."""
     said = environment.pop(LINK, None)
     return None if said is None else adopt(reactor, int(said), answer, ended)
 

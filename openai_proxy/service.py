@@ -30,7 +30,7 @@ from openai_proxy.process.doors import CannotOpen, Door, Doors, Wanted
 from openai_proxy.process.drain import Drain
 from openai_proxy.process.listening import Listeners, Socket
 from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Operations, Reloaded
-from openai_proxy.process.peers import AskedOperations, Peers, answering
+from openai_proxy.process.peers import Peers, answering
 from openai_proxy.relay.failures import ENDED_BY_OPERATOR, SHUTTING_DOWN
 from openai_proxy.web.exporter import Exporter
 from openai_proxy.web.operator_pages import OperatorPages
@@ -56,6 +56,7 @@ class ProxyService(MultiService):
 
     _log = Logger()
     _is_replaced = False
+    _is_worker = False
     exit_status = 0
     """Of the process, once it has stopped: ``CUT`` if something was cut off."""
 
@@ -69,7 +70,6 @@ class ProxyService(MultiService):
         admin_place: str = "--admin",
         sockets: Sequence[Socket] = (),
         reread: Reread | None = None,
-        parent: Link | None = None,
         sinks: Sequence[Sink] = (),
     ) -> None:
         """:param configuration: what a file says of providers and routes; None: there is no file.
@@ -77,7 +77,6 @@ class ProxyService(MultiService):
         :param admin_place: the same of the operator's port.
         :param sockets: that the process was handed.
         :param reread: None: there is nothing to read again.
-        :param parent: of a worker: who is asked for the numbers of all of them.
         :param sinks: told of every exchange, besides what the settings want.
         """
         super().__init__()
@@ -98,16 +97,21 @@ class ProxyService(MultiService):
         self._readable = YieldingRegistry(self.metrics.registry)
         self._exporter = Exporter(self._readable, reactor, self._families_of_all)
         self.peers = Peers(reactor, self)
-        self._is_worker = parent is not None
-        self.operations: Operations = self.peers if parent is None else AskedOperations(parent)
+        self.operations: Operations = self.peers
         """Those of all processes: what pages show."""
-        self.pages = OperatorPages(self.operations, self.site, self._exporter.resource, reactor)
+        self.pages = OperatorPages(
+            self.operations, self.site, self.site.ready, self._exporter.resource, reactor
+        )
         self.doors = Doors(Listeners(reactor, sockets), reactor)
         self.graph = Graph(settings, configuration, self._lasting)
         self._retiring: list[Graph] = []
         self._drain: Drain | None = None
         self.metrics.operating.left_to_drain = self._count
         self._use(self.graph)
+
+    def when_serving(self) -> Deferred[None]:
+        """At once: it listens when it is started."""
+        return succeed(None)
 
     @property
     def can_reload(self) -> bool:
@@ -152,16 +156,14 @@ class ProxyService(MultiService):
         try:
             change = self.doors.prepare(self._wanted(self.settings))
         except CannotOpen as error:
-            _end_with(f"{error.place} {error.listen.description}: {reason_of(error.cause)}")
-            raise
+            end_with(problem_of(error))
         change.use()
         self.doors.listeners.close_unused()
         for door in change.new:
             self._opened(door)
 
     def _opened(self, door: Door) -> None:
-        is_secure = door.tls is not None or door.wanted.listen.description.startswith("ssl:")
-        url = url_of(door.port.getHost(), "https" if is_secure else "http")
+        url = url_of(door.port.getHost(), "https" if door.is_secure else "http")
         if door.wanted.site is self.site:
             who = "a worker of openai_proxy" if self._is_worker else "openai_proxy"
             self._log.info("{who} {version} serves on {url}", who=who, version=__version__, url=url)
@@ -174,7 +176,7 @@ class ProxyService(MultiService):
         try:
             self.graph.start()
         except OSError as error:
-            _end_with(f"--access-log {self.settings.access_log}: {reason_of(error)}")
+            end_with(f"--access-log {self.settings.access_log}: {reason_of(error)}")
         super().startService()
         self._exporter.start()
         self._log_counter.start()
@@ -187,14 +189,16 @@ class ProxyService(MultiService):
         try:
             lines = self._reloaded()
         except (SystemExit, ValueError, OSError, CannotOpen) as error:
-            reloaded = Reloaded(False, _problems_of(error))
+            reloaded = Reloaded(False, problems_of(error))
         except Exception:
             self._log.failure("The configuration could not be taken into use")
             reloaded = Reloaded(False, ["the daemon failed at it; its log says how"])
         else:
             reloaded = Reloaded(True, lines)
-        self.metrics.operating.reloaded(reloaded.is_done)
-        self._tell(reloaded)
+        if not self._is_worker:
+            # Of several processes the parent counts.
+            self.metrics.operating.reloaded(reloaded.is_done)
+        tell_reloaded(self._log, reloaded)
         return succeed(reloaded)
 
     def _reloaded(self) -> list[str]:
@@ -231,15 +235,6 @@ class ProxyService(MultiService):
         self._retiring.remove(graph)
         stopping = Deferred.fromCoroutine(graph.stop([self.graph, *self._retiring]))
         stopping.addErrback(lambda failure: self._log.failure("A part of a former configuration", failure))
-
-    def _tell(self, reloaded: Reloaded) -> None:
-        if not reloaded.is_done:
-            for line in reloaded.lines:
-                self._log.error("The configuration is not changed: {line}", line=line)
-            return
-        self._log.info("The configuration was read again: {count} changes", count=len(reloaded.lines))
-        for line in reloaded.lines:
-            self._log.info("Changed: {line}", line=line)
 
     # What is in flight.
 
@@ -278,6 +273,15 @@ class ProxyService(MultiService):
 
     # Other processes of the same daemon.
 
+    def work_for(self, parent: Operations) -> None:
+        """This is one of several workers, whose parent knows of them all."""
+        self._is_worker = True
+        self.operations = self.pages.operations = parent
+
+    def sockets(self) -> list[Socket]:
+        """All that are open, for a successor."""
+        return self.doors.listeners.to_hand_down()
+
     def asked(self, what: str, argument: Any) -> Any:
         """Answer another process: what this one has."""
         return answering(self)(what, argument)
@@ -297,6 +301,11 @@ class ProxyService(MultiService):
 
     # The end.
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether its end has begun."""
+        return self._drain is not None
+
     def drain(self, grace_seconds: float | None = None) -> Deferred[None]:
         """End in good order: fires when nothing is left, or its time is over. A second time: end it now.
 
@@ -305,7 +314,7 @@ class ProxyService(MultiService):
         if self._drain is not None:
             self._drain.end()
             return succeed(None)
-        settings = self.settings.drain
+        settings, admin = self.settings.drain, self.settings.admin.listen
         grace_seconds = settings.grace_seconds if grace_seconds is None else grace_seconds
         self._log.info(
             "The daemon is ending: it listens for {grace:g} s more, and waits {timeout:g} s at most",
@@ -313,6 +322,9 @@ class ProxyService(MultiService):
             timeout=settings.timeout_seconds,
         )
         self.site.draining = True
+        if admin is None:
+            # Its events are exchanges of clients, here.
+            self.pages.stop()
         self.metrics.operating.is_draining = True
         self._drain = Drain(self, self.reactor, settings.timeout_seconds)
         return self._drain.begin(grace_seconds)
@@ -389,14 +401,32 @@ def reason_of(error: BaseException | None) -> str:
     return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
 
 
-def _end_with(problem: str) -> NoReturn:
+def tell_reloaded(log: Logger, reloaded: Reloaded) -> None:
+    """Say in the log what came of a reload."""
+    if not reloaded.is_done:
+        for line in reloaded.lines:
+            log.error("The configuration is not changed: {line}", line=line)
+        return
+    log.info("The configuration was read again: {count} changes", count=len(reloaded.lines))
+    for line in reloaded.lines:
+        log.info("Changed: {line}", line=line)
+
+
+def end_with(problem: str) -> NoReturn:
+    """End the process with one line, before it serves."""
     print(f"openai_proxy: {problem}", file=sys.__stderr__, flush=True)
     raise SystemExit(1) from None
 
 
-def _problems_of(error: BaseException) -> list[str]:
+def problem_of(error: CannotOpen) -> str:
+    """What is told of it."""
+    return f"{error.place} {error.listen.description}: {reason_of(error.cause)}"
+
+
+def problems_of(error: BaseException) -> list[str]:
+    """What kept a configuration from being taken, line by line."""
     if isinstance(error, CannotOpen):
-        return [f"{error.place} {error.listen.description}: {reason_of(error.cause)}"]
+        return [problem_of(error)]
     if isinstance(error, OSError):
         return [f"{error.filename}: {reason_of(error)}"]
     return [line.removeprefix("openai_proxy: ") for line in str(error).splitlines()]

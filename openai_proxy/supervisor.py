@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from twisted.logger import Logger
 from openai_proxy.config.settings import Settings
 from openai_proxy.observe.families import Families
 from openai_proxy.observe.metrics import new_registry
+from openai_proxy.observe.operating import OperatingMetrics
 from openai_proxy.observe.snapshot import families_of
 from openai_proxy.observe.worker_metrics import WorkerMetrics
 from openai_proxy.process.command_line import CommandLine
@@ -42,11 +44,17 @@ _OF_THE_PARENT: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "OPENAI_PROXY_PIDFILE
 """Variables of which a worker has nothing."""
 
 
+def _right() -> Reloaded:
+    """Nothing is wrong."""
+    return Reloaded(True, [])
+
+
 class _Own:
     """What the parent itself does: next to nothing."""
 
-    def __init__(self, registry: Any) -> None:
+    def __init__(self, registry: Any, check: Callable[[], Reloaded]) -> None:
         self._registry = registry
+        self._check = check
 
     def families(self, names: Collection[str] | None = None) -> Deferred[list[Family]]:
         every = families_of(self._registry)
@@ -62,7 +70,7 @@ class _Own:
         return succeed(False)
 
     def reload(self) -> Deferred[Reloaded]:
-        return succeed(Reloaded(True, []))
+        return succeed(self._check())
 
 
 class _Life:
@@ -110,10 +118,12 @@ class Supervisor(Service):
         *,
         listeners: Listeners,
         served: Callable[[], object] = int,
+        check: Callable[[], Reloaded] = _right,
     ) -> None:
         """:param command: that has started this process.
         :param listeners: the ports, which are held for the workers.
         :param served: called once, when all workers serve.
+        :param check: what is wrong with the configuration that the workers would read now.
         """
         self.settings = settings
         self.listeners = listeners
@@ -126,9 +136,12 @@ class Supervisor(Service):
         self._calls: list[IDelayedCall] = []
         self._is_ending = False
         self._waiting: list[Deferred[None]] = []
-        registry = new_registry()
-        self._metrics = WorkerMetrics(Families(registry), self._serving)
-        self.operations = Peers(reactor, _Own(registry))
+        self.registry = new_registry()
+        """The parent's own numbers."""
+        families = Families(self.registry)
+        self._metrics = WorkerMetrics(families, self._serving)
+        self.operating = OperatingMetrics(families, time.time)  # noqa: TID251 (of the day, as it is shown)
+        self.operations = Peers(reactor, _Own(self.registry, check))
         """Of all workers as one."""
 
     def _serving(self) -> int:

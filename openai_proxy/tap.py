@@ -26,12 +26,8 @@ from openai_proxy.process.listening import Socket, inherited_sockets
 
 if TYPE_CHECKING:
     from openai_proxy.config.configuration import Configuration
-    from openai_proxy.service import ProxyService
 
 _log = Logger()
-
-WORKER = "OPENAI_PROXY_WORKER"
-"""The variable that tells a process that it is one of several, and which."""
 
 
 def check_endpoint(reactor: Any, description: str, place: str) -> None:
@@ -396,29 +392,41 @@ def _check_places(options: Options, reactor: Any, handed: Sequence[Socket]) -> l
     return places
 
 
-def _daemon(options: Options, reactor: Any) -> ProxyService:
-    from openai_proxy.lifecycle import Lifecycle, link_of
+def _daemon(options: Options, reactor: Any) -> IService:
+    """One process that serves, one of several, or the parent of several. Raises ValueError or OSError."""
+    from openai_proxy.lifecycle import Lifecycle, WorkerLife
+    from openai_proxy.process.command_line import CommandLine
+    from openai_proxy.process.worker import WORKER
+
+    settings, sockets = options.settings, inherited_sockets(os.environ)
+    places = _check_places(options, reactor, sockets)
+    reread = options.read_again if options.configuration is not None else None
+    twistd = options.parent if options.parent is not None else {}
+    command = CommandLine.own()
+    is_worker = os.environ.pop(WORKER, None) is not None
+    if settings.workers > 1 and not is_worker:
+        from openai_proxy.parent import Parent
+
+        parent = Parent(
+            settings, reactor, command, os.environ, places, options.admin_place(), sockets, reread
+        )
+        Lifecycle(reactor, parent, os.environ, twistd, command).setServiceParent(parent)
+        return parent
     from openai_proxy.service import ProxyService
 
-    def asked(what: str, argument: Any) -> Any:
-        if what == "retire" and link is not None:
-            return service.retire(link, argument)
-        return service.asked(what, argument)
-
-    sockets = inherited_sockets(os.environ)
-    places = _check_places(options, reactor, sockets)
-    is_worker = os.environ.pop(WORKER, None) is not None
-    link = link_of(reactor, os.environ, asked, lambda: lifecycle.link_ended())
     service = ProxyService(
-        options.settings,
+        settings,
         reactor,
         options.configuration,
         places,
         admin_place=options.admin_place(),
         sockets=sockets,
-        reread=options.read_again if options.configuration is not None else None,
-        parent=link if is_worker else None,
+        reread=reread,
     )
-    lifecycle = Lifecycle(reactor, service, os.environ, options.parent or {}, link, is_worker)
-    lifecycle.setServiceParent(service)
+    life = (
+        WorkerLife(reactor, service, os.environ)
+        if is_worker
+        else Lifecycle(reactor, service, os.environ, twistd, command)
+    )
+    life.setServiceParent(service)
     return service

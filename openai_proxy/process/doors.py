@@ -45,6 +45,11 @@ class Door:
     port: IListeningPort
     tls: ServerTLS | None
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether its clients come over TLS."""
+        return self.tls is not None or self.wanted.listen.description.startswith("ssl:")
+
 
 class Doors:
     """What is open now. A change is prepared first, and can be undone until it is used."""

@@ -136,7 +136,9 @@ class Listeners:
 
     def hold(self, listen: Listen) -> IListeningPort:
         """The same, and accept nothing: for others to adopt it."""
-        port = self.open(listen, Factory())
+        factory = Factory()
+        factory.noisy = False
+        port = self.open(listen, factory)
         port.stopReading()  # type: ignore[attr-defined]
         # Nor is it ended for them when it is closed here.
         port._shouldShutdown = False  # type: ignore[attr-defined]

@@ -147,6 +147,9 @@ class Peers:
 
     async def _reload(self) -> Reloaded:
         came = [] if self._local is None else [await self._local.reload()]
+        if not all(one.is_done for one in came):
+            # Nobody else is to have what this one refuses.
+            return came[0]
         asked = [member for member in self._members.values() if member.number is not None]
         answers = dict(await self._asked("reload", None, Reloaded, asked))
         for member in asked:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.link import LINK, Link, adopt
-from openai_proxy.process.listening import Listeners, Socket, environment_of
+from openai_proxy.process.listening import Socket, environment_of
 
 READY: Final = "ready"
 """What a child tells on its link when it serves, with its process's number."""
@@ -79,18 +79,19 @@ class Upgrade:
         reactor: Any,
         command: CommandLine,
         environment: Mapping[str, str],
-        listeners: Listeners,
+        sockets: Callable[[], list[Socket]],
         answer: Callable[[str, Any], Any],
         replaced: Callable[[Link, int], None],
     ) -> None:
         """:param environment: of the successor.
+        :param sockets: what it is handed.
         :param answer: what it asks; see ``Link``.
         :param replaced: called when it serves, with the link to it and its number.
         """
         self._reactor = reactor
         self._command = command
         self._environment = environment
-        self._listeners = listeners
+        self._sockets = sockets
         self._answer = answer
         self._replaced = replaced
         self._link: Link | None = None
@@ -114,7 +115,7 @@ class Upgrade:
                 self._reactor,
                 self._command,
                 self._environment,
-                self._listeners.to_hand_down(),
+                self._sockets(),
                 self._asked,
                 self._gone,
                 self._ended,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from openai_proxy.web.live import Live
 
 
+Health = Callable[[], tuple[int, dict[str, object]]]
+"""A status, and what it means."""
+
 _SHARED: Final = (b"", b"-", b"events", b"inflight")
 """By their first segment, the pages that the clients' port has where there is no other."""
 
@@ -51,12 +54,22 @@ class _Later(Resource):
 class OperatorPages:
     """The pages of one daemon, wherever they are shown."""
 
-    def __init__(self, operations: Operations, site: ProxySite, exporter: IResource, reactor: Any) -> None:
-        """:param site: the clients'; its drain is told at ``/readyz`` of both ports.
+    def __init__(
+        self,
+        operations: Operations,
+        site: ProxySite | None,
+        ready: Health,
+        exporter: IResource,
+        reactor: Any,
+    ) -> None:
+        """:param site: the clients'; None: they are served by other processes.
+        :param ready: what ``/readyz`` says.
         :param exporter: of all metrics.
         """
-        self._operations = operations
+        self.operations = operations
+        """Set it before the first request, or leave it."""
         self._clients = site
+        self._ready = ready
         self._exporter = exporter
         self._reactor = reactor
         self._live: Live | None = None
@@ -71,7 +84,7 @@ class OperatorPages:
         if self._live is None:
             from openai_proxy.web.live import Live
 
-            self._live = Live(self._operations, self._reactor)
+            self._live = Live(self.operations, self._reactor)
         return self._live
 
     def admin_site(self, settings: Settings) -> Site:
@@ -84,11 +97,11 @@ class OperatorPages:
             self.site = AdminSite(
                 self._reactor,
                 settings.limits,
-                self._operations,
+                self.operations,
                 self._exporter,
                 self._gate,
                 self.live,
-                self._clients.ready,
+                self._ready,
             )
         return self.site
 
@@ -111,8 +124,9 @@ class OperatorPages:
     def _shared_at(self, name: bytes) -> IResource:
         from openai_proxy.web.admin import shared_routes
 
+        assert self._clients is not None
         if self._shared is None:
-            self._shared = {**shared_routes(self._clients, self._operations, self.live)}
+            self._shared = {**shared_routes(self._clients, self.operations, self.live)}
         return self._shared[name]
 
     def stop(self) -> None:

@@ -1,0 +1,211 @@
+"""A daemon of several processes, as its parent lives it: the sockets and the operator's port are here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from openai_proxy import __version__
+from openai_proxy.config.settings import Settings
+from openai_proxy.process.command_line import CommandLine
+from openai_proxy.process.doors import CannotOpen, Doors, Wanted
+from openai_proxy.process.listening import Listeners, Socket
+from openai_proxy.process.operations import Family, Reloaded
+from openai_proxy.process.peers import answering
+from openai_proxy.service import Reread, end_with, problem_of, problems_of, tell_reloaded, url_of
+from openai_proxy.supervisor import Supervisor
+from openai_proxy.web.exporter import Exporter
+from openai_proxy.web.operator_pages import OperatorPages
+
+if TYPE_CHECKING:
+    from openai_proxy.process.link import Link
+
+
+class Parent(MultiService):
+    """Holds the sockets, has them served by workers, and shows all of them as one."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        command: CommandLine,
+        environment: Mapping[str, str],
+        listen_places: Sequence[str],
+        admin_place: str,
+        sockets: Sequence[Socket],
+        reread: Reread | None,
+    ) -> None:
+        """:param command: that has started this process.
+        :param sockets: that it was handed.
+        :param reread: see :class:`~openai_proxy.service.ProxyService`.
+        """
+        super().__init__()
+        self.settings = settings
+        self._reactor = reactor
+        self._places = listen_places
+        self._admin_place = admin_place
+        self._reread = reread
+        self._is_draining = False
+        self._serving: Deferred[None] = Deferred()
+        self._is_replaced = False
+        admin = settings.admin.listen
+        mine = [one for one in sockets if admin is not None and one[0] == admin.description]
+        self._held = Listeners(reactor, [one for one in sockets if one not in mine])
+        self.doors = Doors(Listeners(reactor, mine), reactor)
+        self._supervisor = Supervisor(
+            settings,
+            reactor,
+            command,
+            environment,
+            listeners=self._held,
+            served=self._served,
+            check=self._check,
+        )
+        self._supervisor.setServiceParent(self)
+        self.operations = self._supervisor.operations
+        self._exporter = Exporter(self._supervisor.registry, reactor, self.operations.families)
+        self._pages = OperatorPages(self.operations, None, self._ready, self._exporter.resource, reactor)
+
+    @property
+    def exit_status(self) -> int:
+        """Of the process, once it has stopped."""
+        return self._supervisor.exit_status
+
+    def _ready(self) -> tuple[int, dict[str, object]]:
+        return (503, {"status": "draining"}) if self._is_draining else (200, {"status": "ok"})
+
+    # The start.
+
+    def privilegedStartService(self) -> None:
+        """Open all ports; one that cannot be had ends the daemon with one line and status 1."""
+        super().privilegedStartService()
+        for listen, place in zip(self.settings.listen, self._places, strict=True):
+            try:
+                self._held.hold(listen)
+            except Exception as error:
+                # Each kind of endpoint fails in its own way.
+                end_with(problem_of(CannotOpen(place, listen, error)))
+        admin = self.settings.admin.listen
+        if admin is not None:
+            try:
+                site = self._pages.admin_site(self.settings)
+                change = self.doors.prepare([Wanted(admin, site, self._admin_place)])
+            except CannotOpen as error:
+                end_with(problem_of(error))
+            change.use()
+            for door in change.new:
+                self._pages.opened(door.port)
+                url = url_of(door.port.getHost(), "https" if door.is_secure else "http")
+                self._log.info("Metrics and pages for operators are at {url}", url=url)
+        self._held.close_unused()
+        self.doors.listeners.close_unused()
+
+    def startService(self) -> None:
+        """Start the workers."""
+        super().startService()
+        self._exporter.start()
+
+    def when_serving(self) -> Deferred[None]:
+        """Fires when all workers serve."""
+        return self._serving
+
+    def _served(self) -> None:
+        self._serving.callback(None)
+        for listen, port in zip(self.settings.listen, self._held.ports, strict=True):
+            is_secure = listen.certificate is not None or listen.description.startswith("ssl:")
+            self._log.info(
+                "openai_proxy {version} serves on {url} with {count} workers",
+                version=__version__,
+                url=url_of(port.getHost(), "https" if is_secure else "http"),
+                count=self.settings.workers,
+            )
+
+    # What a daemon can be asked: see lifecycle.Daemon.
+
+    @property
+    def can_reload(self) -> bool:
+        """Whether there is something to read again."""
+        return self._reread is not None
+
+    def reload(self) -> Deferred[Reloaded]:
+        """Read the configuration here, and then, if it is right, in each worker."""
+        return self.operations.reload()
+
+    def _check(self) -> Reloaded:
+        """What this process makes of the file: the workers read it only if it is right."""
+        reloaded = Reloaded(True, [])
+        try:
+            if self._reread is None:
+                raise ValueError("there is no configuration file to read again (--config)")
+            settings, _ = self._reread()
+            for name, before, now in (
+                ("listeners", self.settings.listen, settings.listen),
+                ("admin", self.settings.admin.listen, settings.admin.listen),
+                ("workers", self.settings.workers, settings.workers),
+            ):
+                if before != now:
+                    raise ValueError(f"{name}: with workers it changes at an upgrade or a restart")
+            self._pages.use(settings)
+        except (SystemExit, ValueError, OSError) as error:
+            reloaded = Reloaded(False, problems_of(error))
+        tell_reloaded(self._log, reloaded)
+        self._supervisor.operating.reloaded(reloaded.is_done)
+        return reloaded
+
+    def sockets(self) -> list[Socket]:
+        """All that are open, for a successor."""
+        return [*self._held.to_hand_down(), *self.doors.listeners.to_hand_down()]
+
+    def drain(self) -> Deferred[None]:
+        """End in good order; a second time: now."""
+        self._is_draining = True
+        return self._supervisor.drain(0 if self._is_replaced else None)
+
+    def hand_over(self) -> Deferred[None]:
+        """The same, for another process serves already."""
+        self._held.share()
+        self.doors.listeners.share()
+        self._is_replaced = True
+        Deferred.fromCoroutine(self.doors.listeners.close_all())
+        return self.drain()
+
+    def asked(self, what: str, argument: Any) -> Any:
+        """Answer another process of the same daemon."""
+        return answering(self.operations)(what, argument)
+
+    def families(self) -> Deferred[list[Family]]:
+        """All that was counted."""
+        return self.operations.families()
+
+    def follow(self, link: Link) -> None:
+        """There is a daemon before this one, which is about to end."""
+        self.operations.join(link)
+
+    def retire(self, link: Link, families: Any) -> None:
+        """Its last numbers."""
+        self.operations.told(link, families)
+
+    def followed(self, link: Link) -> None:
+        """It has ended."""
+        self.operations.leave(link)
+
+    # The end.
+
+    def stopService(self) -> Deferred[None]:
+        """End what is left."""
+        self._is_draining = True
+        self._pages.stop()
+        stopping: Deferred[None] = super().stopService()
+        return stopping.addCallback(lambda _: Deferred.fromCoroutine(self._close()))
+
+    async def _close(self) -> None:
+        await self.doors.listeners.close_all()
+        if self._pages.site is not None:
+            self._pages.site.abort_all()
+        await self._exporter.stop()
