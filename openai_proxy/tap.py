@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
@@ -19,9 +19,10 @@ from twisted.python import log, usage
 
 from openai_proxy import __version__
 from openai_proxy.config.address import admin_description, listen_description, same_place
-from openai_proxy.config.settings import Listen, Settings, with_limit
+from openai_proxy.config.settings import Listen, Logging, Settings, with_limit
 from openai_proxy.config.url import root_url
 from openai_proxy.observe.log_file import STDOUT
+from openai_proxy.process.daemon_log import with_log
 from openai_proxy.process.listening import Socket, inherited_sockets
 
 if TYPE_CHECKING:
@@ -78,6 +79,18 @@ def _off(_: Any) -> bool:
     return False
 
 
+def _one_of(section: type, field: str) -> Callable[[str], str]:
+    """What checks that a value is one of those that a setting can have."""
+    choices = get_args(get_type_hints(section)[field])
+
+    def checked(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
+        return value
+
+    return checked
+
+
 _SETS: tuple[tuple[str, str, str, Any], ...] = (
     ("port", "", "listen", _listen),
     ("admin", "admin", "listen", _admin),
@@ -95,6 +108,8 @@ _SETS: tuple[tuple[str, str, str, Any], ...] = (
     ("drain-grace", "drain", "grace_seconds", seconds_or_none),
     ("drain-timeout", "drain", "timeout_seconds", seconds),
     ("workers", "", "workers", positive),
+    ("log-format", "log", "format", _one_of(Logging, "format")),
+    ("log-level", "log", "level", _one_of(Logging, "level")),
 )
 """What an option sets: the option, the part of the settings, the field, and what makes its value."""
 
@@ -177,6 +192,8 @@ class Options(usage.Options):
         ["drain-grace", None, "0", "Seconds after SIGTERM in which new connections are accepted."],
         ["drain-timeout", None, "600", "Seconds after SIGTERM in which what is in flight may go on."],
         ["workers", None, "1", "Processes that serve: about one for each core."],
+        ["log-format", None, "text", "The daemon's own log on stdout: text, or json."],
+        ["log-level", None, "info", "The least that it says: debug, info, warn or error."],
     ]
     optFlags = [  # noqa: RUF012
         ["check", None, "Check the configuration file, print what it says, and exit."],
@@ -374,7 +391,7 @@ def makeService(options: Options) -> IService:
         print(f"openai_proxy: {error}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None
     _quiet()
-    return service
+    return with_log(service, options.parent, options.settings.log)
 
 
 def _check_places(options: Options, reactor: Any, handed: Sequence[Socket]) -> list[str]:

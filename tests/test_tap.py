@@ -82,6 +82,7 @@ access_log: {file: /file.json, sample: 15}
 admin: {address: "18", token: env:PATH}
 drain: {grace_seconds: 19, timeout_seconds: 20}
 workers: 21
+log: {format: json, level: warn}
 """
 LINE = {
     "port": ("1", "listen", (Listen("tcp:1"),)),
@@ -93,6 +94,8 @@ LINE = {
     "ca-file": ("/line.pem", "ca_file", "/line.pem"),
     "access-log": ("-", "access_log", "-"),
     "access-log-sample": ("1", "access_log_sample", 1),
+    "log-format": ("text", "log.format", "text"),
+    "log-level": ("info", "log.level", "info"),
     "connect-timeout": ("10", "timeouts.connect_seconds", 10.0),
     "head-timeout": ("600", "timeouts.head_seconds", 600.0),
     "idle-timeout": ("600", "timeouts.idle_seconds", 600.0),

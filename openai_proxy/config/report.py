@@ -92,10 +92,11 @@ def _process(settings: Settings) -> Iterator[str]:
 def _ways(name: str, provider: Provider) -> tuple[str, ...]:
     """What is below ``/name``, and what our ``/v1`` is there."""
     v1 = provider.path_prefix or "/"
-    return f"/{name}", str(provider.base_url), f"/v1 is {v1}", f"{provider.dialect} dialect", _key(provider)
+    return f"/{name}", str(provider.base_url), f"/v1 is {v1}", f"{provider.dialect} dialect", key_of(provider)
 
 
-def _key(provider: Provider) -> str:
+def key_of(provider: Provider) -> str:
+    """Where its key comes from: a reference, never the key."""
     if provider.api_key is not None:
         return f"key: {provider.api_key.source}"
     if provider.token is not None:
