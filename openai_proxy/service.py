@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
+from openai_proxy.config.started import started
 from openai_proxy.exchange.exchange import Exchange
 from openai_proxy.exchange.in_flight import told_of
 from openai_proxy.graph import Graph, Lasting
@@ -178,6 +179,9 @@ class ProxyService(MultiService):
         except OSError as error:
             end_with(f"--access-log {self.settings.access_log}: {reason_of(error)}")
         super().startService()
+        if not self._is_worker:
+            for line in started(self.settings, self.graph.configuration):
+                self._log.info("{line}", line=line)
         self._exporter.start()
         self._log_counter.start()
         self._reactor_watch.start()
