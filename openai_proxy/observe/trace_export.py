@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _COMPRESSION = {"gzip": Compression.Gzip, "none": Compression.NoCompression}
 _LONGEST_PROBLEM = 200
+_LOGGER = logging.getLogger("opentelemetry.exporter.otlp")
+# Without a handler Python writes to stderr, a line for each try.
+_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.propagate = False
 
 
 class _Problem(logging.Handler):
@@ -51,10 +55,7 @@ class OtlpExporter:
 
     def __init__(self, tracing: Tracing) -> None:
         self._problem = _Problem()
-        # Without a handler Python writes to stderr, a line for each try.
-        logger = logging.getLogger("opentelemetry.exporter.otlp")
-        logger.addHandler(self._problem)
-        logger.propagate = False
+        _LOGGER.addHandler(self._problem)
         self._exporter = OTLPSpanExporter(
             endpoint=tracing.endpoint,
             headers={name: secret.reveal() for name, secret in tracing.headers.items()},
@@ -75,5 +76,7 @@ class OtlpExporter:
             return type(error).__name__
         return "" if result is SpanExportResult.SUCCESS else self._problem.text or "it failed"
 
-    def abort(self) -> None:
+    def close(self) -> None:
+        """No more is sent."""
+        _LOGGER.removeHandler(self._problem)
         self._exporter.shutdown()

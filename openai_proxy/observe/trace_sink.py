@@ -35,15 +35,15 @@ class Ended(NamedTuple):
 
 
 class Exporter(Protocol):
-    """Sends spans; called by the thread, but for ``abort``."""
+    """Sends spans; called by the thread, but for ``close``."""
 
     endpoint: str
 
     def export(self, batch: Sequence[Ended]) -> str:
         """Send those of these exchanges, and wait. Why it failed; empty if it did not."""
 
-    def abort(self) -> None:
-        """Whatever is being sent is not tried again."""
+    def close(self) -> None:
+        """Let go of the collector; whatever is being sent is not tried again."""
 
 
 def spans_of(record: Record) -> int:
@@ -103,7 +103,7 @@ class TraceSink:
 
     def start(self) -> None:
         """Begin to send. May be called again."""
-        if self._ended is not None:
+        if self._ended is not None or self._stops:
             return
         self._ended = Deferred()
         # daemon: a collector that does not answer must not keep the process.
@@ -119,12 +119,12 @@ class TraceSink:
         try:
             await ended.addTimeout(STOP_SECONDS, self._reactor)
         except TimeoutError:
-            self._exporter.abort()
             left = sum(spans_of(one.record) for one in self._queue.copy())
             self._queue.clear()
             self._metrics.dropped += left
             self._lost += left
             self._say("it took too long", at_once=True)
+        self._exporter.close()
 
     def _run(self, ended: Deferred[None]) -> None:
         """The thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -81,7 +82,7 @@ def recorded(trace: Trace, *attempts: Attempt, **more: Any) -> Record:
 def sent(collector: Collector, record: Record, tracing: Tracing | None = None) -> list[Span]:
     exporter = OtlpExporter(tracing or Tracing(endpoint=collector.url))
     assert exporter.export([Ended(record, 1_000_000.0)]) == ""
-    exporter.abort()
+    exporter.close()
     return collector.spans
 
 
@@ -250,10 +251,14 @@ def test_a_collector_that_refuses_is_not_asked_again(
     )
     assert len(collector.fields) == 1
     assert exporter.export([Ended(recorded(traced()), 0.0)]) == ""
+    exporter.close()
+    assert exporter._problem not in logging.getLogger("opentelemetry.exporter.otlp").handlers
     assert capfd.readouterr() == ("", "")
 
 
 def test_credentials_in_a_url_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable may hold some."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://u:canary@host:1/v1/traces")
-    assert OtlpExporter(Tracing()).endpoint == "http://host:1/v1/traces"
+    exporter = OtlpExporter(Tracing())
+    assert exporter.endpoint == "http://host:1/v1/traces"
+    exporter.close()

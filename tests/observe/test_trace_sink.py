@@ -30,7 +30,7 @@ class FakeExporter:
     def __init__(self) -> None:
         self.batches: list[Sequence[Ended]] = []
         self.problem = ""
-        self.is_aborted = False
+        self.is_closed = False
         self.began = threading.Event()
         self.may_export = threading.Event()
         self.may_export.set()
@@ -41,8 +41,8 @@ class FakeExporter:
         self.batches.append(batch)
         return self.problem
 
-    def abort(self) -> None:
-        self.is_aborted = True
+    def close(self) -> None:
+        self.is_closed = True
 
 
 class ThreadedClock(Clock):
@@ -107,6 +107,17 @@ async def test_what_waits_is_sent_at_the_end(stage: Stage) -> None:
     assert [len(batch) for batch in stage.exporter.batches] == [BATCH, 1]
     assert stage.exporter.batches[0][0].unix_seconds == 995
     assert stage.metrics.exported == {"ok": 2 * BATCH + 2, "failed": 0}
+    assert stage.exporter.is_closed
+    await stage.sink.stop()
+
+
+async def test_it_is_started_once(stage: Stage) -> None:
+    """A configuration that is read again goes on with it; one that has ended does not begin again."""
+    stage.sink.start()
+    stage.sink.start()
+    assert [thread.name for thread in threading.enumerate()].count("traces") == 1
+    await stage.sink.stop()
+    stage.sink.start()
     await stage.sink.stop()
 
 
@@ -164,6 +175,6 @@ async def test_the_end_does_not_wait_for_ever(stage: Stage, said: list[str]) -> 
     stopped = Deferred.fromCoroutine(stage.sink.stop())
     stage.clock.advance(STOP_SECONDS)
     await stopped
-    assert stage.exporter.is_aborted and stage.metrics.dropped == 2
+    assert stage.exporter.is_closed and stage.metrics.dropped == 2
     assert said == ["Traces cannot be sent to http://collector: it took too long; 2 spans are lost"]
     stage.exporter.may_export.set()
