@@ -35,7 +35,7 @@ RUN test -s /etc/ssl/certs/ca-certificates.crt \
 COPY --from=build /opt/openai-proxy /opt/openai-proxy
 # python:slim has no bytecode of the standard library, and its user may not write any: without it every
 # start would compile 190 modules again, for 0.6 s of CPU and a megabyte that is never given back.
-RUN /opt/openai-proxy/bin/python -c "import twisted.scripts.twistd, twisted.internet.reactor, openai_proxy.tap, openai_proxy.service, openai_proxy.providers.mock.agent, prometheus_client.twisted"
+RUN /opt/openai-proxy/bin/python -c "import twisted.scripts.twistd, twisted.internet.reactor, openai_proxy.tap, openai_proxy.service, openai_proxy.lifecycle, openai_proxy.providers.mock.agent, prometheus_client.twisted"
 ENV PATH=/opt/openai-proxy/bin:$PATH \
     OPENAI_PROXY_REVISION=${REVISION} \
     PYTHONUNBUFFERED=1 \

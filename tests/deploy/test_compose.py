@@ -1,4 +1,4 @@
-"""docker-compose.yml and what Prometheus is told: valid, pinned, closed but for three ports."""
+"""docker-compose.yml and what Prometheus is told: valid, pinned, closed but for four ports."""
 
 from __future__ import annotations
 
@@ -31,10 +31,14 @@ def test_docker_compose_takes_the_file() -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def test_only_the_three_known_ports_are_published() -> None:
-    """The proxy, Prometheus and Grafana are reached from outside, nothing else."""
+def test_only_the_known_ports_are_published() -> None:
+    """The proxy, Prometheus and Grafana are reached from outside; the operator's port from this machine."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"proxy": ["8080:8080"], "prometheus": ["9090:9090"], "grafana": ["3000:3000"]}
+    assert published == {
+        "proxy": ["8080:8080", "127.0.0.1:9091:9091"],
+        "prometheus": ["9090:9090"],
+        "grafana": ["3000:3000"],
+    }
     assert not any("network_mode" in service for service in SERVICES.values())
 
 
@@ -77,12 +81,44 @@ def test_a_service_has_a_health_check_and_no_privileges(name: str) -> None:
     assert waits.keys() <= SERVICES.keys()
 
 
-def test_the_proxy_cannot_write_and_its_command_is_one_it_takes() -> None:
-    """The options of the file exist, and go to OpenAI unless the environment says otherwise."""
+def proxy_options(folder: Path) -> Options:
+    """What the proxy's command says, with the files that are mounted."""
+    mounts = dict(mount.split(":")[1::-1] for mount in SERVICES["proxy"]["volumes"])
+    text = (ROOT / mounts["/etc/openai-proxy"] / "openai-proxy.yaml").read_text()
+    file = folder / "openai-proxy.yaml"
+    file.write_text(text.replace("/run/admin-token", str(ROOT / mounts["/run/admin-token"])))
+    words = [interpolated(word) for word in SERVICES["proxy"]["command"]]
     options = Options()
-    options.parseOptions([interpolated(word) for word in SERVICES["proxy"]["command"]])
-    assert options.settings.upstream == "https://api.openai.com"
+    options.parseOptions([word.replace("/etc/openai-proxy/openai-proxy.yaml", str(file)) for word in words])
+    return options
+
+
+def test_the_proxy_cannot_write_and_its_command_is_one_it_takes(tmp_path: Path) -> None:
+    """It takes its file, listens where ports are published, and goes to OpenAI unless told otherwise."""
+    options = proxy_options(tmp_path)
+    assert options.configuration is not None
+    assert options.configuration.providers["openai"].base_url == "https://api.openai.com"
+    assert [one.description for one in options.settings.listen] == ["tcp:8080"]
+    assert options.settings.admin.listen is not None
+    assert options.settings.admin.listen.description == "tcp:9091"
     assert SERVICES["proxy"]["read_only"] is True
+
+
+def test_a_stop_waits_for_longer_than_a_drain(tmp_path: Path) -> None:
+    """Docker kills later than the daemon ends by itself."""
+    drain = proxy_options(tmp_path).settings.drain
+    seconds = re.fullmatch(r"(\d+)s", SERVICES["proxy"]["stop_grace_period"])
+    assert seconds
+    assert int(seconds[1]) >= drain.grace_seconds + drain.timeout_seconds + 15
+
+
+def test_prometheus_has_the_token_of_the_admin_port(tmp_path: Path) -> None:
+    """One file, mounted for both; without it every scrape would be refused."""
+    (job,) = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+    token = proxy_options(tmp_path).settings.admin.token
+    assert token is not None
+    file = PROMETHEUS.parent / job["authorization"]["credentials_file"]
+    assert file.read_text().strip() == token.reveal()
 
 
 def test_prometheus_keeps_the_exemplars_that_panels_ask_for() -> None:
@@ -113,7 +149,7 @@ def test_prometheus_asks_the_proxy_every_five_seconds() -> None:
     settings = yaml.safe_load(PROMETHEUS.read_text())
     (job,) = settings["scrape_configs"]
     assert settings["global"]["scrape_interval"] == "5s"
-    assert job["static_configs"] == [{"targets": ["proxy:8080"]}]
+    assert job["static_configs"] == [{"targets": ["proxy:9091"]}]
     (source,) = yaml.safe_load((ROOT / "etc/grafana/provisioning/datasources/prometheus.yaml").read_text())[
         "datasources"
     ]

@@ -60,6 +60,8 @@ def configuration(*hosts: str) -> str:
     settings["rule_files"] = [str(RULES / "*.yml")]
     del settings["alerting"]
     (job,) = settings["scrape_configs"]
+    # These daemons have no admin port.
+    del job["authorization"]
     job["static_configs"] = [{"targets": list(hosts)}]
     return yaml.safe_dump(settings)
 
