@@ -108,6 +108,7 @@ class ProxyService(MultiService):
         self._retiring: list[Graph] = []
         self._drain: Drain | None = None
         self.metrics.operating.left_to_drain = self._count
+        self.metrics.operating.begun()
         self._use(self.graph)
 
     def when_serving(self) -> Deferred[None]:
@@ -159,9 +160,17 @@ class ProxyService(MultiService):
         except CannotOpen as error:
             end_with(problem_of(error))
         change.use()
+        self._show_certificates()
         self.doors.listeners.close_unused()
         for door in change.new:
             self._opened(door)
+
+    def _show_certificates(self) -> None:
+        shown = self.metrics.certificates
+        shown.clear()
+        shown.update(self.doors.certificates())
+        for line in self.doors.warnings(self.metrics.seconds()):
+            self._log.warn("{line}", line=line)
 
     def _opened(self, door: Door) -> None:
         url = url_of(door.port.getHost(), "https" if door.is_secure else "http")
@@ -199,9 +208,8 @@ class ProxyService(MultiService):
             reloaded = Reloaded(False, ["the daemon failed at it; its log says how"])
         else:
             reloaded = Reloaded(True, lines)
-        if not self._is_worker:
-            # Of several processes the parent counts.
-            self.metrics.operating.reloaded(reloaded.is_done)
+        # Of several processes the parent counts.
+        self.metrics.operating.reloaded(reloaded.is_done, is_counted=not self._is_worker)
         tell_reloaded(self._log, reloaded)
         return succeed(reloaded)
 
@@ -224,6 +232,7 @@ class ProxyService(MultiService):
             raise
         for port in change.use():
             Deferred.fromCoroutine(self.doors.listeners.close(port))
+        self._show_certificates()
         self._use(graph)
         for door in change.new:
             self._opened(door)

@@ -141,6 +141,7 @@ class Supervisor(Service):
         families = Families(self.registry)
         self._metrics = WorkerMetrics(families, self._serving)
         self.operating = OperatingMetrics(families, time.time)  # noqa: TID251 (of the day, as it is shown)
+        self.operating.begun()
         self.operations = Peers(reactor, _Own(self.registry, check))
         """Of all workers as one."""
 

@@ -14,6 +14,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from openai_proxy.observe.certificates import show_certificates
 from openai_proxy.observe.circuits import CircuitMetrics
 from openai_proxy.observe.endpoint import OTHER
 from openai_proxy.observe.errors import ErrorMetrics
@@ -91,6 +92,9 @@ class Metrics:
         self.process = ProcessMetrics(families)
         self.operating = OperatingMetrics(families, seconds)
         self.last_errors = LastErrors(seconds)
+        self.certificates: dict[str, Callable[[], float]] = {}
+        """By listener, when what clients are shown expires; see :func:`show_certificates`."""
+        show_certificates(families, self.certificates)
         self.traces = TraceMetrics(families)
         self._read_clients: Callable[[], int] | None = None
         families.gauge(

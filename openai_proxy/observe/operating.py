@@ -19,7 +19,7 @@ class OperatingMetrics:
         self.left_to_drain: Callable[[], int] = int
         """How many exchanges are waited for, while it drains."""
         self._last_successful = True
-        self._succeeded_at = unix_seconds()
+        self._succeeded_at: float | None = None
         self._reloads = dict.fromkeys(RESULTS, 0)
         families.gauge(
             "openai_proxy_config_last_reload_successful",
@@ -31,7 +31,7 @@ class OperatingMetrics:
             "openai_proxy_config_last_reload_success_timestamp_seconds",
             "When the configuration was last read and taken into use, in unix time.",
             (),
-            lambda: [((), self._succeeded_at)],
+            lambda: [] if self._succeeded_at is None else [((), self._succeeded_at)],
         )
         families.counted(
             "openai_proxy_config_reloads",
@@ -52,9 +52,16 @@ class OperatingMetrics:
             lambda: [((), float(self.left_to_drain() if self.is_draining else 0))],
         )
 
-    def reloaded(self, is_done: bool) -> None:
-        """An attempt to read the configuration again has come to this."""
+    def begun(self) -> None:
+        """The configuration was read for the first time."""
+        self._succeeded_at = self._unix_seconds()
+
+    def reloaded(self, is_done: bool, is_counted: bool = True) -> None:
+        """An attempt to read the configuration again has come to this.
+
+        :param is_counted: False: another process counts it.
+        """
         self._last_successful = is_done
-        self._reloads[RESULTS[not is_done]] += 1
+        self._reloads[RESULTS[not is_done]] += is_counted
         if is_done:
             self._succeeded_at = self._unix_seconds()

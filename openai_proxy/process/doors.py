@@ -89,6 +89,11 @@ class Doors:
             door.wanted.listen.description: _expiry(door.tls) for door in self.open if door.tls is not None
         }
 
+    def warnings(self, unix_seconds: float) -> list[str]:
+        """What clients will not like about the certificates that are used."""
+        every = [door.tls.used.warning(unix_seconds) for door in self.open if door.tls is not None]
+        return [line for line in every if line is not None]
+
 
 class Change:
     """From what is open to what is wanted."""

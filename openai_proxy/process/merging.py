@@ -33,6 +33,8 @@ GAUGES: Final[dict[str, Rule]] = {
     "openai_proxy_reactor_threadpool_threads": add,
     "openai_proxy_streams_open": add,
     "openai_proxy_target_resting": max,
+    # A worker that was shown an older one still shows it.
+    "openai_proxy_tls_certificate_expiry_timestamp_seconds": min,
     "openai_proxy_upstream_connections": add,
     # All share one account: what any of them was told last is at most what is left.
     "openai_proxy_upstream_ratelimit_limit": min,

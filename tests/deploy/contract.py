@@ -42,6 +42,7 @@ def _families(kind: Kind, *lines: str) -> Iterator[Family]:
 FAMILIES: Final = (
     *_families(
         "counter",
+        "openai_proxy_config_reloads result",
         "http_requests provider endpoint model status outcome",
         "http_request_body_bytes endpoint",
         "http_response_body_bytes endpoint",
@@ -97,6 +98,11 @@ FAMILIES: Final = (
         "process_open_fds",
         "process_max_fds",
         "python_info implementation major minor patchlevel version",
+        "openai_proxy_config_last_reload_successful",
+        "openai_proxy_config_last_reload_success_timestamp_seconds",
+        "openai_proxy_draining",
+        "openai_proxy_drain_exchanges",
+        "openai_proxy_tls_certificate_expiry_timestamp_seconds listener",
     ),
     *_families(
         "histogram",
