@@ -22,6 +22,8 @@ def started(settings: Settings, configuration: Configuration | None) -> Iterator
     yield f"Clients: {where}{workers}"
     yield _watching(settings)
     yield "Providers: " + ", ".join(_providers(settings, configuration))
+    if settings.tracing is not None:
+        yield f"Traces: to {settings.tracing.endpoint or 'where the environment says (OTEL_...)'}"
 
 
 def _reach(listen: Listen) -> str:

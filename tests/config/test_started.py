@@ -7,6 +7,7 @@ import pytest
 from openai_proxy.config.secret import Secret
 from openai_proxy.config.settings import Admin, Listen, Settings
 from openai_proxy.config.started import started
+from openai_proxy.config.tracing import Tracing
 
 LOCAL = Listen("tcp:9091:interface=127.0.0.1")
 OPEN = Listen("tcp:9091", certificate="/c.pem")
@@ -21,6 +22,20 @@ def test_without_a_file() -> None:
         "Metrics: to clients, at /metrics; pages: to this machine only",
         "Providers: openai https://api.openai.com (key: the client's), mock (no key)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [
+        ("http://collector:4318/v1/traces", "Traces: to http://collector:4318/v1/traces"),
+        (None, "Traces: to where the environment says (OTEL_...)"),
+    ],
+)
+def test_where_traces_go(endpoint: str | None, said: str) -> None:
+    """Only where there are some, and without what the collector is told besides."""
+    settings = Settings(tracing=Tracing(endpoint=endpoint, headers={"x-key": TOKEN}))
+    lines = list(started(settings, None))
+    assert lines[-1] == said and "canary" not in str(lines)
 
 
 @pytest.mark.parametrize(
