@@ -26,6 +26,7 @@ def expected_series(
     have a breaker, each named as it will be to ``Metrics.watch_circuit``.
     """
     metrics = Metrics(new_registry())
+    metrics.operating.begun()
     for provider in providers:
         metrics.expect(provider)
         metrics.watch_pool(provider, lambda: NO_CONNECTIONS)
