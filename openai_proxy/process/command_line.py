@@ -37,4 +37,7 @@ class CommandLine:
         if NAME not in self.arguments:
             return self.arguments
         place = self.arguments.index(NAME)
+        if self.arguments[place - 1] == option:
+            # One that was started so has children too.
+            return self.arguments
         return (*self.arguments[:place], option, *self.arguments[place:])
