@@ -24,7 +24,7 @@ from openai_proxy.process.listening import Listeners
 from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Reloaded
 from openai_proxy.process.peers import Peers, answering
 from openai_proxy.process.upgrade import spawn
-from openai_proxy.process.worker import DRAIN, END, FAMILIES, READY, WORKER
+from openai_proxy.process.worker import DRAIN, END, READY, RETIRE, WORKER
 
 CUT: Final = 3
 """The exit status of a daemon that had to cut something off at its end; of a worker, too."""
@@ -86,11 +86,6 @@ class _Life:
         """Nothing comes from it any more."""
         self.status: int | None = None
         """Once it has ended: its exit status, or less than 0: the signal that it died of."""
-
-    def kill(self) -> None:
-        """End it by force, unless it has ended."""
-        if self.status is None and self.process is not None:
-            self.process.signalProcess("KILL")
 
     @property
     def how(self) -> str:
@@ -182,7 +177,7 @@ class Supervisor(Service):
         def answer(what: str, argument: Any) -> Any:
             if what == READY:
                 self._ready(life)
-            elif what == FAMILIES and argument is not None and life.link is not None:
+            elif what == RETIRE and life.link is not None:
                 self.operations.told(life.link, argument)
             else:
                 return everything(what, argument)
@@ -284,10 +279,11 @@ class Supervisor(Service):
                 life.link.tell(what, argument)
 
     def _kill(self) -> None:
-        for life in self._lives.values():
-            self._log.error("Worker {number} does not end: it is killed", number=life.number)
-            self.exit_status = CUT
-            life.kill()
+        for life in list(self._lives.values()):
+            if life.status is None:
+                self._log.error("Worker {number} does not end: it is killed", number=life.number)
+                self.exit_status = CUT
+                life.process.signalProcess("KILL")
 
     def _all_ended(self) -> Deferred[None]:
         if not self._lives:
@@ -298,9 +294,11 @@ class Supervisor(Service):
 
     def _left(self, life: _Life) -> None:
         if life.status:
-            self.exit_status = CUT
+            # A daemon that did not come to serve keeps its own.
+            self.exit_status = self.exit_status or CUT
             self._log.warn("Worker {number} has ended: {how}", number=life.number, how=life.how)
         if not self._lives:
+            self._forget_calls()
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 one.callback(None)

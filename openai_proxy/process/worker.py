@@ -22,7 +22,8 @@ WORKER: Final = "OPENAI_PROXY_WORKER"
 READY: Final = "ready"
 DRAIN: Final = "drain"
 END: Final = "end_now"
-FAMILIES: Final = "families"
+RETIRE: Final = "retire"
+"""What a worker tells at its end: its last numbers."""
 
 ACCEPTS: Final = 1
 """Connections that a worker takes in one turn of its reactor; others take the next. Twisted takes up to
@@ -90,7 +91,7 @@ class Worker:
     def leave(self) -> Deferred[None]:
         """Tell the last numbers; fires when the parent has them, or is gone. Nothing is counted after it."""
         telling = self._operations.families()
-        telling.addCallback(lambda families: self._link.tell(FAMILIES, families))
+        telling.addCallback(lambda families: self._link.tell(RETIRE, families))
         telling.addErrback(self._not_told)
         return telling.addCallback(lambda _: self._link.close())
 
