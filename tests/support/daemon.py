@@ -13,7 +13,7 @@ from tests.support.program import Program
 
 ROOT = Path(__file__).parents[2]
 ANY_PORT = "tcp:0:interface=127.0.0.1"
-_SERVES = re.compile(r"serves on (\S+)$")
+_SERVES = re.compile(r"(?<!a worker of )openai_proxy \S+ serves on (\S+)( with \d+ workers)?$")
 _ENDS = re.compile(r"The daemon is ending")
 
 
