@@ -44,6 +44,7 @@ from openai_proxy.providers.catalogue import read_catalogue
 from openai_proxy.providers.mock.knobs import MAX_CHUNKS, MAX_DELAY_MS, Fault
 from openai_proxy.relay.failures import _BY_ERROR, HELD_BODIES_FULL, PROXY_FAILED
 from openai_proxy.tap import Options
+from tests.support.exported import registries
 from tools import configuration
 
 ROOT = Path(__file__).parents[1]
@@ -261,7 +262,7 @@ def test_metrics_has_every_family() -> None:
     """Names as they are exposed, types, labels, buckets and caps."""
     bounds_of = {bounds: name for name, bounds in buckets.ALL.items()}
     expected = {}
-    for collector, names in Metrics(new_registry()).registry._collector_to_names.items():
+    for collector, names in chain.from_iterable(one._collector_to_names.items() for one in registries()):
         if isinstance(collector, Family):
             expected[collector.shown_name] = FamilyRow(
                 collector.kind,
@@ -339,6 +340,8 @@ def test_metrics_has_every_value_of_the_other_labels() -> None:
         ("state", "upstream_connections"): {"active", "idle"},
         ("state", "reactor_threadpool_threads"): {"working", "idle"},
         ("resource", "upstream_ratelimit_remaining"): {"requests", "tokens"},
+        ("result", "config_reloads_total"): set(RESULTS),
+        ("listener", "tls_certificate_expiry_timestamp_seconds"): set(),
         ("level", "log_messages_total"): set(LOG_LEVELS),
         ("result", "trace_spans_exported_total"): set(EXPORT_RESULTS),
         ("source", "errors_total"): set(ErrorSource),

@@ -69,6 +69,8 @@ FAMILIES: Final = (
         "openai_proxy_unpriced_requests provider model",
         "openai_proxy_metric_label_overflow metric",
         "openai_proxy_log_messages level",
+        "openai_proxy_config_reloads result",
+        "openai_proxy_worker_restarts",
         "openai_proxy_trace_spans_exported result",
         "openai_proxy_trace_spans_dropped",
         "process_cpu_seconds",
@@ -84,6 +86,12 @@ FAMILIES: Final = (
         "openai_proxy_circuit_state provider model state",
         "openai_proxy_target_resting provider model",
         "openai_proxy_client_connections",
+        "openai_proxy_config_last_reload_successful",
+        "openai_proxy_config_last_reload_success_timestamp_seconds",
+        "openai_proxy_draining",
+        "openai_proxy_drain_exchanges",
+        "openai_proxy_workers",
+        "openai_proxy_tls_certificate_expiry_timestamp_seconds listener",
         "openai_proxy_upstream_ratelimit_remaining provider model resource",
         "openai_proxy_upstream_ratelimit_limit provider model resource",
         "openai_proxy_upstream_ratelimit_updated_timestamp_seconds provider model resource",
@@ -177,11 +185,19 @@ _VALUES: Final[dict[str, tuple[str, ...]]] = {
         "tls_error", "protocol_error", "stream_error",
     ),
     "openai_proxy_hedges result": ("won", "lost"),
+    "openai_proxy_config_reloads result": ("success", "failure"),
     "openai_proxy_trace_spans_exported result": ("ok", "failed"),
     "openai_proxy_circuit_state state": ("closed", "open", "half_open"),
     "openai_proxy_circuit_transitions to_state": ("closed", "open", "half_open"),
 }  # fmt: skip
 """By label, or by family and label where each family has values of its own."""
+
+OF_SOME_DAEMONS: Final = (
+    "openai_proxy_workers",
+    "openai_proxy_worker_restarts_total",
+    "openai_proxy_tls_certificate_expiry_timestamp_seconds",
+)
+"""Samples that only a daemon with workers has, or one with TLS for its clients."""
 
 TARGET_LABELS: Final = frozenset({"job", "instance"})
 """What Prometheus adds to every sample."""

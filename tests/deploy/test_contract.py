@@ -9,27 +9,34 @@ from typing import Any
 import pytest
 
 from openai_proxy.observe.circuits import STATES
-from openai_proxy.observe.metrics import Metrics, new_registry
+from openai_proxy.observe.operating import RESULTS
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.record import AttemptResult, DisconnectPhase, ErrorSource
 from openai_proxy.observe.routing_metrics import FALLBACK_REASONS, HEDGE_RESULTS, RETRY_REASONS
 from openai_proxy.observe.upstream import STALE_CONNECTION
 from openai_proxy.observe.usage import UsageMissing
 from tests.deploy.contract import BUCKETS, FAMILIES, Family, values
+from tests.support.exported import registries
 
 PROMISED = {family.name: family for family in FAMILIES}
 
 
 def exported() -> dict[str, tuple[str, Any]]:
     """The type of each family, and the collector that makes it."""
-    registry = Metrics(new_registry()).registry
-    collectors: dict[Any, list[str]] = registry._collector_to_names
+    both = registries()
+    collectors: dict[Any, list[str]] = {}
+    for registry in both:
+        collectors |= registry._collector_to_names
     by_name = {
         re.sub(r"_(total|bucket|sum|count|created)$", "", name): one
         for one in collectors
         for name in collectors[one]
     }
-    return {family.name: (family.type, by_name.get(family.name)) for family in registry.collect()}
+    return {
+        family.name: (family.type, by_name.get(family.name))
+        for registry in both
+        for family in registry.collect()
+    }
 
 
 def test_every_exported_family_is_promised() -> None:
@@ -66,6 +73,7 @@ def test_every_histogram_has_its_buckets() -> None:
         ("openai_proxy_retries", "reason", {STALE_CONNECTION, *RETRY_REASONS}),
         ("openai_proxy_fallbacks", "reason", FALLBACK_REASONS),
         ("openai_proxy_hedges", "result", HEDGE_RESULTS),
+        ("openai_proxy_config_reloads", "result", RESULTS),
         ("openai_proxy_circuit_state", "state", STATES),
         ("openai_proxy_circuit_transitions", "to_state", STATES),
     ],

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.contract import SAMPLES
+from tests.deploy.contract import OF_SOME_DAEMONS, SAMPLES
 from tests.deploy.dashboards import BOARDS, Target, further_expressions, targets
 from tests.deploy.promql import ALERTS, ROOT, RULES, grouped, rules, selectors
 from tests.deploy.traffic import driven
@@ -32,6 +32,12 @@ NOT_CAUSED = {
     "process: Label overflow by family A",
     # The mock is no target of a route, and has no breaker.
     "overview: Circuits A of the mock",
+    # These daemons have neither workers nor TLS for their clients.
+    *OF_SOME_DAEMONS,
+    *(f'{name}{{job="openai-proxy"}}' for name in OF_SOME_DAEMONS[1:]),
+    "process: Workers A",
+    "process: Worker restarts A",
+    "process: Certificates A",
 }
 """It takes more than a hundred models to fill a family, and then scrapes are slow: tests/observe has that."""
 

@@ -24,6 +24,8 @@ def dashboard() -> Json:
             *_reactor(),
             row("Resources"),
             *_resources(),
+            row("Operation"),
+            *_operation(),
             row("Observation"),
             *_observation(),
         ],
@@ -167,6 +169,64 @@ def _resources() -> list[Json]:
             ),
             Query(total(rate(collected, INSTANCE)), "collected"),
             Query(total(rate("python_gc_objects_uncollectable_total", INSTANCE)), "uncollectable"),
+            width=8,
+        ),
+    ]
+
+
+def _operation() -> list[Json]:
+    expiry = "openai_proxy_tls_certificate_expiry_timestamp_seconds"
+    reloaded = "openai_proxy_config_last_reload_success_timestamp_seconds"
+    return [
+        lines(
+            Text(
+                "Reloads",
+                "Of the configuration, by result, and whether the last one succeeded everywhere "
+                "(openai_proxy_config_reloads_total, openai_proxy_config_last_reload_successful).",
+                "none",
+            ),
+            Query(
+                total(
+                    increase("openai_proxy_config_reloads_total", INSTANCE, over="$__rate_interval"), "result"
+                ),
+                "{{result}}",
+            ),
+            Query(
+                f"min({select('openai_proxy_config_last_reload_successful', INSTANCE)})",
+                "the last: 1 is good",
+            ),
+            colours={"success": "green", "failure": "red"},
+            width=8,
+        ),
+        lines(
+            Text("Age of the configuration", f"Since it was last read and taken into use ({reloaded}).", "s"),
+            Query(f"time() - {total(select(reloaded, INSTANCE), 'instance')}", "{{instance}}"),
+            width=8,
+        ),
+        lines(
+            Text(
+                "Draining",
+                "Instances that end, and the exchanges that each of them still waits for "
+                "(openai_proxy_draining, openai_proxy_drain_exchanges).",
+                "none",
+            ),
+            Query(total(select("openai_proxy_draining", INSTANCE)), "instances"),
+            _each("openai_proxy_drain_exchanges"),
+            width=8,
+        ),
+        lines(
+            Text("Workers", "That serve, of daemons that have them (openai_proxy_workers).", "none"),
+            _each("openai_proxy_workers"),
+            width=8,
+        ),
+        lines(
+            Text("Worker restarts", "In place of one that died (openai_proxy_worker_restarts_total).", "ops"),
+            Query(total(rate("openai_proxy_worker_restarts_total", INSTANCE), "instance"), "{{instance}}"),
+            width=8,
+        ),
+        lines(
+            Text("Certificates", f"How long they are still good for, by listener ({expiry}).", "s"),
+            Query(f"min by (listener) ({select(expiry, INSTANCE)}) - time()", "{{listener}}"),
             width=8,
         ),
     ]
