@@ -13,7 +13,7 @@ from tests.support.program import Program
 
 ROOT = Path(__file__).parents[2]
 ANY_PORT = "tcp:0:interface=127.0.0.1"
-_SERVES = re.compile(r"(?<!a worker of )openai_proxy \S+ serves on (\S+)( with \d+ workers)?$")
+SERVES = re.compile(r"(?<!a worker of )openai_proxy \S+ serves on (\S+)( with \d+ workers)?$")
 _ENDS = re.compile(r"The daemon is ending")
 
 
@@ -49,7 +49,7 @@ class Daemon(Program):
         seconds: float = 20,
     ) -> None:
         arguments = command(*(() if port is None else ("--port", port)), *options)
-        super().__init__(arguments, _SERVES, ROOT, environment(**(env or {})), seconds)
+        super().__init__(arguments, SERVES, ROOT, environment(**(env or {})), seconds)
 
     def end_now(self) -> int:
         """SIGTERM, and another one when the first was taken: nothing is waited for. The exit status."""
