@@ -151,7 +151,7 @@ def test_without_descriptors_it_says_so_once(provider: Provider) -> None:
         before = daemon.line_count
         for _ in range(100):
             with Peer.connect(daemon.port) as one:
-                one.send_request("GET", "/healthz")
+                one.send_request("GET", "/healthz", "Connection: close")
                 one.wait_end()
         daemon.stop()
         said = daemon.output.splitlines()[before:]
