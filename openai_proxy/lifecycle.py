@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
@@ -21,9 +21,10 @@ from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.link import LINK, Link, LinkEnded, adopt
 from openai_proxy.process.listening import Socket
 from openai_proxy.process.notify import Notify, Watchdog
-from openai_proxy.process.operations import Family, Reloaded
+from openai_proxy.process.operations import Operations, Reloaded
+from openai_proxy.process.peers import answering
 from openai_proxy.process.upgrade import PID_FILE, READY, Upgrade
-from openai_proxy.process.worker import Worker, share_fairly
+from openai_proxy.process.worker import END, Worker, share_fairly
 
 if TYPE_CHECKING:
     from openai_proxy.service import ProxyService
@@ -41,6 +42,10 @@ class Daemon(Protocol):
     @property
     def exit_status(self) -> int:
         """Of the process, once it has stopped."""
+
+    @property
+    def operations(self) -> Operations:
+        """Of all its processes, and of those before it that have not ended."""
 
     def when_serving(self) -> Deferred[None]:
         """Fires when clients are served."""
@@ -61,12 +66,6 @@ class Daemon(Protocol):
     def sockets(self) -> list[Socket]:
         """All that are open, for a successor."""
 
-    def asked(self, what: str, argument: Any) -> Any:
-        """Answer another process of the same daemon."""
-
-    def families(self) -> Deferred[list[Family]]:
-        """All that was counted."""
-
     def follow(self, link: Link) -> None:
         """There is a process before this one, which is about to end."""
 
@@ -81,6 +80,8 @@ class Lifecycle(Service):
     """SIGTERM drains, a second one ends; SIGHUP reloads; SIGUSR2 starts a successor."""
 
     _log = Logger()
+    _is_ending = False
+    _is_replaced = False
 
     def __init__(
         self,
@@ -100,12 +101,15 @@ class Lifecycle(Service):
         self._watchdog = Watchdog(reactor, self._notify, environment)
         self._twistd = twistd
         handed = environment.pop(PID_FILE, None)
+        self._waiting: list[Deferred[None]] = []
         self._removes_pid_file = handed is not None
         """Whether twistd does not, for its predecessor's did write it."""
         pid_file = twistd.get("pidfile")
         self._pid_file = handed or (os.path.abspath(pid_file) if pid_file else None)
         successors = {**environment, **({PID_FILE: self._pid_file} if self._pid_file else {})}
-        self._upgrade = Upgrade(reactor, command, successors, daemon.sockets, daemon.asked, self._replaced)
+        self._upgrade = Upgrade(
+            reactor, command, successors, daemon.sockets, self._asked_by_successor, self._replaced
+        )
         _begin_process(lambda: daemon.exit_status)
         atexit.register(self._remove_pid_file)
 
@@ -138,17 +142,32 @@ class Lifecycle(Service):
 
     def _asked(self, what: str, argument: Any) -> Any:
         """By the process before this one."""
-        if what != RETIRE:
-            return self._daemon.asked(what, argument)
-        if self._link is not None:
+        if what == RETIRE and self._link is not None:
             self._daemon.retire(self._link, argument)
-        return None
+
+    def _asked_by_successor(self, what: str, argument: Any) -> Any:
+        if what == END:
+            # Behind the first time, by which it was replaced: it ends now.
+            self._daemon.drain()
+            return None
+        return answering(self._daemon.operations)(what, argument)
 
     def _link_ended(self) -> None:
         """The process before this one is gone."""
         link, self._link = self._link, None
         if link is not None:
             self._daemon.followed(link)
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                one.callback(None)
+
+    def _when_alone(self, _: object) -> Deferred[None]:
+        """Fires when no process before this one is left: what that counts last, it tells this one."""
+        if self._link is None:
+            return succeed(None)
+        alone: Deferred[None] = Deferred()
+        self._waiting.append(alone)
+        return alone
 
     def _hand_over_pid_file(self, pid: int) -> None:
         """It names the successor, which removes it at its end: twistd is to leave it alone."""
@@ -172,17 +191,27 @@ class Lifecycle(Service):
     def _end(self) -> None:
         self._notify.stopping()
         self._upgrade.stop()
-        self._daemon.drain().addCallback(lambda _: _stop(self._reactor))
+        is_first, self._is_ending = not self._is_ending, True
+        if is_first and self._is_replaced:
+            # It drains; what was sent to all processes of the daemon is not meant to cut its streams.
+            return
+        if self._link is not None and not is_first:
+            self._link.tell(END)
+        drained = self._daemon.drain()
+        if not self._is_replaced:
+            drained.addCallback(self._when_alone).addCallback(lambda _: _stop(self._reactor))
 
     def _replaced(self, link: Link, pid: int) -> None:
+        self._is_replaced = True
         self._notify.main_pid(pid)
         self._hand_over_pid_file(pid)
         self._watchdog.stop()
-        self._daemon.hand_over().addCallback(lambda _: self._say_last_word(link))
+        drained = self._daemon.hand_over()
+        drained.addCallback(self._when_alone).addCallback(lambda _: self._say_last_word(link))
 
     def _say_last_word(self, link: Link) -> None:
-        """What was counted here is the successor's now."""
-        said = self._daemon.families()
+        """What was counted here, and before, is the successor's now."""
+        said = self._daemon.operations.families()
         said.addCallback(lambda families: link.ask(RETIRE, families))
         said.addTimeout(LAST_WORD_SECONDS, self._reactor)
         said.addErrback(lambda failure: failure.trap(LinkEnded))

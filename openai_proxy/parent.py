@@ -14,8 +14,7 @@ from openai_proxy.config.settings import Settings
 from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.doors import CannotOpen, Doors, Wanted
 from openai_proxy.process.listening import Listeners, Socket
-from openai_proxy.process.operations import Family, Reloaded
-from openai_proxy.process.peers import answering
+from openai_proxy.process.operations import Reloaded
 from openai_proxy.service import Reread, end_with, problem_of, problems_of, tell_reloaded, url_of
 from openai_proxy.supervisor import Supervisor
 from openai_proxy.web.exporter import Exporter
@@ -174,14 +173,6 @@ class Parent(MultiService):
         self._is_replaced = True
         Deferred.fromCoroutine(self.doors.listeners.close_all())
         return self.drain()
-
-    def asked(self, what: str, argument: Any) -> Any:
-        """Answer another process of the same daemon."""
-        return answering(self.operations)(what, argument)
-
-    def families(self) -> Deferred[list[Family]]:
-        """All that was counted."""
-        return self.operations.families()
 
     def follow(self, link: Link) -> None:
         """There is a daemon before this one, which is about to end."""

@@ -31,7 +31,7 @@ from openai_proxy.process.doors import CannotOpen, Door, Doors, Wanted
 from openai_proxy.process.drain import Drain
 from openai_proxy.process.listening import Listeners, Socket
 from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Operations, Reloaded
-from openai_proxy.process.peers import Peers, answering
+from openai_proxy.process.peers import Peers
 from openai_proxy.relay.failures import ENDED_BY_OPERATOR, SHUTTING_DOWN
 from openai_proxy.web.exporter import Exporter
 from openai_proxy.web.operator_pages import OperatorPages
@@ -294,10 +294,6 @@ class ProxyService(MultiService):
     def sockets(self) -> list[Socket]:
         """All that are open, for a successor."""
         return self.doors.listeners.to_hand_down()
-
-    def asked(self, what: str, argument: Any) -> Any:
-        """Answer another process: what this one has."""
-        return answering(self)(what, argument)
 
     def follow(self, link: Link) -> None:
         """There is a process before this one, which is about to end: it is shown with this one."""

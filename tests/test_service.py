@@ -153,7 +153,7 @@ def test_other_limits_of_connections_want_other_connections(rig: Rig) -> None:
     rig.write("timeouts: {connect_seconds: 3}\n")
     assert rig.reload().is_done
     assert rig.service.graph.agent is not before.agent
-    assert not before.agent._closed
+    assert [before.agent._closed] == [False]
     before.context.in_flight.ended(exchange)
     assert before.agent._closed
     assert not rig.service.graph.agent._closed
@@ -199,7 +199,8 @@ def test_another_log_is_written_from_the_next_exchange_on(rig: Rig) -> None:
     rig.write(f"access_log: {{file: {rig.folder / 'one.log'}}}\n")
     assert rig.reload().is_done
     one = rig.service.graph.access_log
-    assert one is not None and one.is_open
+    assert one is not None
+    assert [one.is_open] == [True]
     assert rig.reload().is_done
     assert rig.service.graph.access_log is one
     rig.write(f"access_log: {{file: {rig.folder / 'two.log'}}}\n")

@@ -42,7 +42,6 @@ class Rig:
         self.done = self.drain.begin(grace_seconds)
         self.clock.advance(0)
 
-    @property
     def is_done(self) -> bool:
         assert self.done is not None
         return self.done.called and not self.clock.getDelayedCalls()
@@ -52,7 +51,7 @@ def test_with_nothing_in_flight_it_is_over_at_once() -> None:
     """And nothing was cut."""
     rig = Rig()
     rig.begin()
-    assert rig.is_done
+    assert rig.is_done()
     assert rig.it.calls == ["stop listening"]
     assert rig.drain.was_cut == 0
 
@@ -65,7 +64,7 @@ def test_connections_are_accepted_through_the_grace() -> None:
     assert rig.it.calls == []
     rig.clock.advance(0.1)
     assert rig.it.calls == ["stop listening"]
-    assert rig.is_done
+    assert rig.is_done()
 
 
 @pytest.mark.parametrize("kind", ["exchanges", "connections"])
@@ -75,10 +74,10 @@ def test_what_is_left_is_waited_for(kind: str) -> None:
     setattr(rig.it, kind, 1)
     rig.begin()
     rig.clock.pump([LOOK_SECONDS] * 100)
-    assert not rig.is_done
+    assert not rig.is_done()
     setattr(rig.it, kind, 0)
     rig.clock.advance(LOOK_SECONDS)
-    assert rig.is_done
+    assert rig.is_done()
     assert "cut" not in rig.it.calls
 
 
@@ -89,11 +88,11 @@ def test_what_is_left_is_cut_when_the_time_is_over() -> None:
     rig.begin(5)
     rig.clock.advance(5)
     rig.clock.pump([LOOK_SECONDS] * 98)
-    assert not rig.is_done
+    assert not rig.is_done()
     rig.clock.pump([LOOK_SECONDS] * 4)
     assert rig.it.calls == ["stop listening", "cut"]
     assert rig.drain.was_cut == 2
-    assert rig.is_done
+    assert rig.is_done()
 
 
 def test_it_can_be_ended_at_any_time() -> None:
@@ -105,7 +104,7 @@ def test_it_can_be_ended_at_any_time() -> None:
         rig.drain.end()
         rig.drain.end()
         rig.clock.advance(0)
-        assert rig.is_done
+        assert rig.is_done()
         assert rig.it.calls[-1] == "cut"
 
 
@@ -114,5 +113,5 @@ def test_to_end_what_is_over_does_nothing() -> None:
     rig = Rig()
     rig.begin()
     rig.drain.end()
-    assert rig.is_done
+    assert rig.is_done()
     assert rig.it.calls == ["stop listening"]
