@@ -29,14 +29,6 @@ def children(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def is_there(pid: int) -> bool:
-    """Whether a process runs: one that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def ask(daemon: Daemon, path: str) -> Any:
     """What an operator is told."""
     request = urllib.request.Request(daemon.url + path, headers={"Accept": "application/json"})
@@ -224,12 +216,10 @@ def test_an_end_waits_for_what_is_in_flight() -> None:
 def test_workers_do_not_outlive_their_parent() -> None:
     """A parent that is killed leaves nobody behind."""
     with Daemon("--workers", "2") as daemon:
-        workers = children(daemon.pid)
-        assert len(workers) == 2
+        assert len(children(daemon.pid)) == 2
         os.kill(daemon.pid, signal.SIGKILL)
-        # Until its output ends: they have it, too.
         daemon.wait()
-        assert not any(is_there(pid) for pid in workers)
+        assert daemon.nobody_is_left
 
 
 def test_a_daemon_whose_workers_cannot_serve_ends(tmp_path: Path) -> None:
@@ -240,3 +230,68 @@ def test_a_daemon_whose_workers_cannot_serve_ends(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "No such file or directory" in ended.stderr + ended.stdout
     assert "does not serve: exit status 1" in ended.stdout
+
+
+def test_a_signal_to_every_process_ends_the_daemon_in_good_order() -> None:
+    """As systemd sends it, with the parent passing it on: nothing that is in flight is cut."""
+    with (
+        RawUpstream() as upstream,
+        Daemon("--workers", "2", "--upstream", upstream.url) as daemon,
+        daemon.connect() as client,
+    ):
+        client.send_request("GET", "/v1/models")
+        peer = upstream.next()
+        peer.read_request()
+        for pid in (daemon.pid, *children(daemon.pid)):
+            os.kill(pid, signal.SIGTERM)
+        daemon.wait_for(re.compile(r"ProxyService.*The daemon is ending"))
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        assert client.read_answer().body == b"{}"
+        assert daemon.wait() == 0
+
+
+def test_a_socket_in_the_file_system_outlives_each_worker(tmp_path: Path) -> None:
+    """One that ends or dies leaves it to the others; it is gone when the daemon is."""
+    path = tmp_path / "socket"
+    with Daemon("--workers", "2", port=f"unix:{path}") as daemon:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            seen = daemon.line_count
+            os.kill(children(daemon.pid)[0], number)
+            replaced(daemon, seen)
+            with Peer.connect_unix(str(path)) as client:
+                assert chat(client) == 200
+        assert daemon.stop() == 0
+        assert not path.exists()
+
+
+def test_the_operators_port_is_the_parents() -> None:
+    """It has the numbers of all, and the clients' port has none then."""
+    with Daemon("--workers", "2", "--admin", "tcp:0:interface=127.0.0.1") as daemon:
+        chats(daemon, 10)
+        admin = daemon.wait_for(re.compile(r"operators are at (\S+)"))[1]
+        with urllib.request.urlopen(f"{admin}/metrics", timeout=20) as answer:
+            page = answer.read().decode()
+        assert "\nopenai_proxy_workers 2.0\n" in page
+        counted = [line for line in page.splitlines() if line.startswith("http_requests_total{")]
+        assert sum(float(line.rpartition(" ")[2]) for line in counted) == 10
+        assert daemon.ask("GET", "/metrics").status == 404
+        assert daemon.stop() == 0
+
+
+def test_an_upgrade_takes_all_numbers_along() -> None:
+    """The successor is a parent with workers too; what those before it counted is in its sum."""
+    with Daemon("--workers", "2") as daemon:
+        chats(daemon, 10)
+        os.kill(daemon.pid, signal.SIGUSR2)
+        successor = int(daemon.wait_for(re.compile(r"Upgrade: process (\d+) serves now"))[1])
+        try:
+            chats(daemon, 10)
+            assert requests(daemon) == 20
+            assert daemon.exit_status() == 0
+            chats(daemon, 10)
+            assert requests(daemon) == 30
+            assert metrics(daemon)["openai_proxy_workers"] == 2
+        finally:
+            os.kill(successor, signal.SIGTERM)
+        daemon.wait()
+        assert daemon.nobody_is_left

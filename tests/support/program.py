@@ -61,6 +61,12 @@ class Program:
             return "".join(self._lines)
 
     @property
+    def nobody_is_left(self) -> bool:
+        """Whether all have ended that could write there."""
+        with self._changed:
+            return self._ended
+
+    @property
     def port(self) -> int:
         """The TCP port."""
         port = urlsplit(self.url).port
@@ -107,6 +113,10 @@ class Program:
         code = self._process.wait(seconds)
         self._reader.join(seconds)
         return code
+
+    def exit_status(self, seconds: float = 20) -> int:
+        """The same, though others go on to write what it wrote."""
+        return self._process.wait(seconds)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
