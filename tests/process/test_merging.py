@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openai_proxy.observe.metrics import Metrics, new_registry
@@ -48,6 +48,7 @@ def as_set(families: list[Family]) -> Any:
     }
 
 
+@settings(deadline=None)
 @given(FAMILIES)
 def test_one_alone_is_left_as_it_is(one: list[Family]) -> None:
     """There is nothing to do for one process, or for those that have said nothing yet."""
@@ -55,12 +56,14 @@ def test_one_alone_is_left_as_it_is(one: list[Family]) -> None:
     assert merged([[], one, []]) == one
 
 
+@settings(deadline=None)
 @given(FAMILIES, FAMILIES)
 def test_the_order_of_processes_does_not_matter(one: list[Family], other: list[Family]) -> None:
     """Whoever is asked first, the numbers are the same."""
     assert as_set(merged([one, other])) == as_set(merged([other, one]))
 
 
+@settings(deadline=None)
 @given(FAMILIES, FAMILIES, FAMILIES)
 def test_a_sum_may_be_merged_again(one: list[Family], two: list[Family], three: list[Family]) -> None:
     """What was kept of some processes and the rest are the same as all at once."""
@@ -69,6 +72,7 @@ def test_a_sum_may_be_merged_again(one: list[Family], two: list[Family], three: 
     assert as_set(merged([one, merged([two, three])])) == as_set(at_once)
 
 
+@settings(deadline=None)
 @given(FAMILIES)
 def test_only_what_was_counted_is_retained(one: list[Family]) -> None:
     """Of a process that is gone no gauge is left, and all of the rest."""
