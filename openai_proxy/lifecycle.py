@@ -123,6 +123,7 @@ class Lifecycle(Service):
         """Nobody is told anything any more."""
         super().stopService()
         self._watchdog.stop()
+        self._notify.close()
         self._upgrade.stop()
 
     def _running(self) -> None:

@@ -131,6 +131,8 @@ class Listeners:
         else:
             listening = serverFromString(reactor, description).listen(factory)
         port = _now(listening)
+        if description.startswith("systemd:"):
+            _share(port)
         self._open.append((description, port))
         return port
 
@@ -163,10 +165,7 @@ class Listeners:
     def share(self) -> None:
         """Other processes listen at the same sockets, and go on when these are closed here."""
         for _, port in self._open:
-            # Twisted would shut a socket down that it has bound itself: for all who have it.
-            port._shouldShutdown = False  # type: ignore[attr-defined]
-            if isinstance(port, UNIXPort):
-                port._bindPath = _NOWHERE
+            _share(port)
 
     async def close(self, port: IListeningPort) -> None:
         """Listen no more at one of them. Connections that wait to be accepted are accepted."""
@@ -183,6 +182,16 @@ class Listeners:
         """Listen at none."""
         for port in self.ports:
             await self.close(port)
+
+
+def _share(port: Any) -> None:
+    """Closed here, it goes on: another process listens there, or systemd for the next daemon.
+
+    Twisted would shut the socket down, for all who have it, and remove its place in the file system.
+    """
+    port._shouldShutdown = False
+    if isinstance(port, UNIXPort):
+        port._bindPath = _NOWHERE
 
 
 def _now(listening: Deferred[IListeningPort]) -> IListeningPort:

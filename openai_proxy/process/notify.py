@@ -20,11 +20,24 @@ class Notify:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = _address(environment.get(NOTIFY_SOCKET, ""))
+        self._sender: socket.socket | None = None
+        if self._address:
+            # Kept. Made for each word, it would be missing when descriptors are used up, and the watchdog
+            # would end a daemon that only has to refuse connections for a while.
+            self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            # A full queue drops the word: a reactor that waits for systemd serves nobody.
+            self._sender.setblocking(False)
 
     @property
     def has_manager(self) -> bool:
         """Whether anyone is to be told."""
-        return self._address is not None
+        return self._sender is not None
+
+    def close(self) -> None:
+        """Nobody is told anything any more."""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
 
     def ready(self, status: str) -> None:
         """Startup, or a reload, has ended: requests are served. ``status``: one line for people."""
@@ -47,20 +60,20 @@ class Notify:
         """Another process is the service from now on. Its predecessor says so: with ``NotifyAccess=main``
         systemd believes only who is the service at present, and nothing of what it says afterwards.
         """
-        self._send(f"MAINPID={pid}")
+        # The successor has petted the watchdog when it was not the service yet, and does so again in half of
+        # the time; our own last time may be as long ago.
+        self._send(f"MAINPID={pid}", "WATCHDOG=1")
 
     def watchdog(self) -> None:
         """Still alive."""
         self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:
-        if self._address is None:
+        if self._sender is None:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                # A full queue drops the word: a reactor that waits for systemd serves nobody.
-                sender.setblocking(False)
-                sender.sendto("\n".join(lines).encode(), self._address)
+            # Names of files that are no UTF-8 may be in a status.
+            self._sender.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
         except OSError:
             pass
 
@@ -91,12 +104,12 @@ class Watchdog:
         self._call = self._reactor.callLater(self.interval_seconds, self._pet)
 
 
-def _address(said: str) -> str | None:
+def _address(said: str) -> str:
     """A path, or a name in the abstract namespace: written with ``@``, it begins with a zero byte."""
     if said.startswith("@"):
         return "\0" + said[1:]
-    # systemd's other kinds (vsock) are for virtual machines that tell their host.
-    return said if said.startswith("/") else None
+    # systemd's other kinds (vsock) are for virtual machines that tell their host: none.
+    return said if said.startswith("/") else ""
 
 
 def _status(text: str) -> str:

@@ -132,6 +132,22 @@ async def test_a_systemd_socket_is_handed_on_without_systemds_variables() -> Non
         await listeners.close_all()
 
 
+async def test_a_path_of_systemds_socket_unit_stays(tmp_path: Path) -> None:
+    """systemd listens there as long as its unit is up: the next daemon is found at the same place."""
+    from twisted.internet import reactor
+
+    path = str(tmp_path / "s")
+    description = "systemd:domain=UNIX:index=0"
+    with socket.socket(socket.AF_UNIX) as given:
+        given.bind(path)
+        given.listen()
+        for name in (b"first", b"second"):
+            listeners = Listeners(reactor, [(description, os.dup(given.fileno()))])
+            listeners.open(Listen(description), greeter(name))
+            assert await greeting(path) == name
+            await listeners.close_all()
+
+
 def test_a_port_in_use_is_told() -> None:
     """As the endpoint tells it."""
     from twisted.internet import reactor

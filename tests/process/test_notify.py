@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -46,9 +48,23 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
     made.close()
 
 
-def test_each_word_is_a_datagram(manager: Manager) -> None:
+Telling = Callable[[Mapping[str, str]], Notify]
+
+
+@pytest.fixture
+def telling() -> Iterator[Telling]:
+    """Makes what is tested, and closes it at the end."""
+    with ExitStack() as made:
+
+        def make(environment: Mapping[str, str]) -> Notify:
+            return made.enter_context(closing(Notify(environment)))
+
+        yield make
+
+
+def test_each_word_is_a_datagram(manager: Manager, telling: Telling) -> None:
     """READY, STOPPING, STATUS and MAINPID as sd_notify(3) writes them."""
-    notify = Notify(manager.environment)
+    notify = telling(manager.environment)
     assert notify.has_manager
     notify.ready("serving at tcp:8080")
     notify.status("draining")
@@ -59,49 +75,49 @@ def test_each_word_is_a_datagram(manager: Manager) -> None:
         "READY=1\nSTATUS=serving at tcp:8080",
         "STATUS=draining",
         "STOPPING=1",
-        "MAINPID=4711",
+        "MAINPID=4711\nWATCHDOG=1",
         "WATCHDOG=1",
     ]
 
 
-def test_a_reload_says_when_it_began(manager: Manager) -> None:
+def test_a_reload_says_when_it_began(manager: Manager, telling: Telling) -> None:
     """By the clock that systemd compares with, in microseconds."""
     before = time.monotonic_ns() // 1000
-    Notify(manager.environment).reloading()
+    telling(manager.environment).reloading()
     (said,) = manager.heard()
     found = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", said)
     assert found and before <= int(found[1]) <= time.monotonic_ns() // 1000
 
 
-def test_a_status_cannot_say_more_than_a_status(manager: Manager) -> None:
+def test_a_status_cannot_say_more_than_a_status(manager: Manager, telling: Telling) -> None:
     """A line end in it makes no second assignment."""
-    Notify(manager.environment).status("one\nMAINPID=1\r\ntwo")
+    telling(manager.environment).status("one\nMAINPID=1\r\ntwo")
     assert manager.heard() == ["STATUS=one MAINPID=1 two"]
 
 
 @pytest.mark.parametrize(
     "said", [None, "", "relative", "vsock:2:1", "/not/there", "@not-there", "/" + "x" * 200]
 )
-def test_without_a_manager_nothing_happens(said: str | None) -> None:
+def test_without_a_manager_nothing_happens(said: str | None, telling: Telling) -> None:
     """No variable, one of another kind, or a socket that is not there."""
-    notify = Notify({} if said is None else {"NOTIFY_SOCKET": said})
+    notify = telling({} if said is None else {"NOTIFY_SOCKET": said})
     notify.ready("serving")
     notify.reloading()
     notify.stopping()
 
 
-def test_a_manager_that_has_gone_is_no_failure(tmp_path: Path) -> None:
+def test_a_manager_that_has_gone_is_no_failure(tmp_path: Path, telling: Telling) -> None:
     """Its file is left, and nobody reads."""
     manager = Manager(str(tmp_path / "notify"))
     manager.close()
-    Notify(manager.environment).ready("serving")
+    telling(manager.environment).ready("serving")
 
 
-def test_a_manager_that_does_not_read_stops_nobody(tmp_path: Path) -> None:
+def test_a_manager_that_does_not_read_stops_nobody(tmp_path: Path, telling: Telling) -> None:
     """Its queue is full: what comes then is dropped, and the sender goes on."""
     manager = Manager(str(tmp_path / "notify"))
     try:
-        notify = Notify(manager.environment)
+        notify = telling(manager.environment)
         # net.unix.max_dgram_qlen is 10 to 512.
         sent = 2000
         for _ in range(sent):
@@ -115,7 +131,7 @@ def test_a_manager_that_does_not_read_stops_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pid", [None, str(os.getpid())])
-def test_the_watchdog_is_petted_at_half_its_time(tmp_path: Path, pid: str | None) -> None:
+def test_the_watchdog_is_petted_at_half_its_time(tmp_path: Path, pid: str | None, telling: Telling) -> None:
     """At once, then from the reactor, until it is stopped."""
     manager = Manager(str(tmp_path / "notify"))
     try:
@@ -123,7 +139,7 @@ def test_the_watchdog_is_petted_at_half_its_time(tmp_path: Path, pid: str | None
         environment = {**manager.environment, "WATCHDOG_USEC": "30000000"}
         if pid is not None:
             environment["WATCHDOG_PID"] = pid
-        watchdog = Watchdog(clock, Notify(environment), environment)
+        watchdog = Watchdog(clock, telling(environment), environment)
         watchdog.start()
         watchdog.start()
         assert manager.heard() == ["WATCHDOG=1"]
@@ -152,19 +168,61 @@ def test_the_watchdog_is_petted_at_half_its_time(tmp_path: Path, pid: str | None
         {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "me"},
     ],
 )
-def test_who_is_not_watched_pets_nobody(said: dict[str, str]) -> None:
+def test_who_is_not_watched_pets_nobody(said: dict[str, str], telling: Telling) -> None:
     """Without its variables, with values that are none, or where another process is watched."""
     clock = Clock()
     environment = {"NOTIFY_SOCKET": "@nobody-is-here", **said}
-    watchdog = Watchdog(clock, Notify(environment), environment)
+    watchdog = Watchdog(clock, telling(environment), environment)
     watchdog.start()
     assert watchdog.interval_seconds is None
     assert clock.getDelayedCalls() == []
     watchdog.stop()
 
 
-def test_without_a_manager_there_is_no_watchdog() -> None:
+def test_without_a_manager_there_is_no_watchdog(telling: Telling) -> None:
     """Not a call of the reactor is spent."""
     clock = Clock()
-    Watchdog(clock, Notify({}), {"WATCHDOG_USEC": "30000000"}).start()
+    Watchdog(clock, telling({}), {"WATCHDOG_USEC": "30000000"}).start()
     assert clock.getDelayedCalls() == []
+
+
+def test_words_go_out_when_no_descriptor_is_left(manager: Manager, telling: Telling) -> None:
+    """A daemon that has used up its descriptors still pets its watchdog: it is not ended for that."""
+    notify = telling(manager.environment)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError):
+            os.pipe()
+        notify.watchdog()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert manager.heard() == ["WATCHDOG=1"]
+
+
+def test_a_manager_that_comes_back_is_told_again(tmp_path: Path, telling: Telling) -> None:
+    """systemd makes its socket anew when it is started again itself."""
+    first = Manager(str(tmp_path / "notify"))
+    notify = telling(first.environment)
+    first.close()
+    (tmp_path / "notify").unlink()
+    notify.watchdog()
+    second = Manager(str(tmp_path / "notify"))
+    notify.watchdog()
+    assert second.heard() == ["WATCHDOG=1"]
+    second.close()
+
+
+def test_half_a_character_is_no_failure(manager: Manager, telling: Telling) -> None:
+    """The name of a file may hold bytes that are no UTF-8."""
+    telling(manager.environment).status(os.fsdecode(b"/etc/\xff"))
+    assert manager.heard() == ["STATUS=/etc/?"]
+
+
+def test_closed_it_tells_nobody(manager: Manager, telling: Telling) -> None:
+    """And it can be closed twice."""
+    notify = telling(manager.environment)
+    notify.close()
+    notify.close()
+    notify.stopping()
+    assert manager.heard() == []
