@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -117,6 +118,23 @@ def test_a_stop_leaves_time_to_drain() -> None:
     assert values("KillSignal") == ["SIGTERM"]
     assert values("KillMode") == ["mixed"]
     assert values("SuccessExitStatus") == ["3"]
+
+
+def test_a_daemon_that_hangs_is_ended_soon_and_tells_where() -> None:
+    """The watchdog's signal is SIGABRT, at which Python writes where it was; no key is written to a core."""
+    assert values("TimeoutAbortSec") == ["10"]
+    assert "PYTHONFAULTHANDLER=1" in " ".join(values("Environment"))
+    assert values("LimitCORE") == ["0"]
+    code = "import os, signal\ndef hangs(): os.kill(os.getpid(), signal.SIGABRT)\nhangs()"
+    run = (sys.executable, "-c", code)
+    limited = ("sh", "-c", 'ulimit -c 0; exec "$@"', "sh", *run)
+    done = subprocess.run(limited, env=environment(PYTHONFAULTHANDLER="1"), capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGABRT and b"in hangs" in done.stderr
+
+
+def test_a_worker_without_memory_ends_alone() -> None:
+    """By default the kernel's end of one process would end the service, and every stream of all workers."""
+    assert values("OOMPolicy") == ["continue"]
 
 
 def test_the_socket_is_the_services_under_the_name_that_the_page_says() -> None:
