@@ -97,6 +97,9 @@ class Lifecycle(Service):
         self._reactor = reactor
         self._daemon = daemon
         self._link = _link_of(reactor, environment, self._asked, self._link_ended)
+        self._alone: Deferred[None] = Deferred()
+        """Fires when the process before this one has ended."""
+        self._is_ending = False
         self._notify = Notify(environment)
         self._watchdog = Watchdog(reactor, self._notify, environment)
         self._twistd = twistd

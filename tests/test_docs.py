@@ -29,7 +29,6 @@ from openai_proxy.observe.expected_series import expected_series
 from openai_proxy.observe.families import EXEMPLAR_ID_CHARACTERS, Family, HistogramFamily, Parent
 from openai_proxy.observe.metrics import MAIN_ENDPOINTS, Metrics, new_registry
 from openai_proxy.observe.model import KNOWN, NONE
-from openai_proxy.observe.operating import RESULTS
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.process import LOG_LEVELS
 from openai_proxy.observe.rate_limits import FORGET_SECONDS, MOST_PAIRS
