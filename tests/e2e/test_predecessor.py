@@ -22,9 +22,9 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 class Upgraded:
     """A daemon with a request in flight at its first process, and a second process that serves."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: str) -> None:
         self.upstream = RawUpstream()
-        self.daemon = Daemon("--upstream", self.upstream.url)
+        self.daemon = Daemon("--upstream", self.upstream.url, "--workers", workers)
         self.client = self.daemon.connect()
         self.client.send_request("GET", "/v1/models")
         self.provider: Peer = self.upstream.next()
@@ -66,10 +66,10 @@ class Upgraded:
         self.upstream.close()
 
 
-@pytest.fixture
-def upgraded() -> Iterator[Upgraded]:
-    """One."""
-    made = Upgraded()
+@pytest.fixture(params=["1", "2"])
+def upgraded(request: pytest.FixtureRequest) -> Iterator[Upgraded]:
+    """One of one process, and one of a parent with workers."""
+    made = Upgraded(request.param)
     yield made
     made.close()
 
