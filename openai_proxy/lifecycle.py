@@ -111,7 +111,7 @@ class Lifecycle(Service):
         self._pid_file = handed or (os.path.abspath(pid_file) if pid_file else None)
         successors = {**environment, **({PID_FILE: self._pid_file} if self._pid_file else {})}
         self._upgrade = Upgrade(
-            reactor, command, successors, daemon.sockets, self._asked_by_successor, self._replaced
+            reactor, command.by_name, successors, daemon.sockets, self._asked_by_successor, self._replaced
         )
         _begin_process(lambda: daemon.exit_status)
         atexit.register(self._remove_pid_file)
