@@ -24,7 +24,9 @@ def test_a_child_has_no_pid_file_and_the_rest_as_it_was() -> None:
     """The options of twistd stand before the daemon's name."""
     line = CommandLine(("/python", "/twistd", *OPTIONS), "/")
     assert line.child == ("/python", "/twistd", "--nodaemon", "--pidfile=", *OPTIONS[1:])
-    assert line.in_foreground.arguments == ("/python", "/twistd", "--nodaemon", "--nodaemon", *OPTIONS[1:])
+    assert line.in_foreground == line
+    assert CommandLine(line.child, "/").child == line.child
+    assert CommandLine(("/twistd", "openaiproxy"), "/").in_foreground.arguments[1] == "--nodaemon"
     assert CommandLine(("/python", "other"), "/").child == ("/python", "other")
 
 
