@@ -17,6 +17,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from openai_proxy import __version__
+from openai_proxy.config.settings import Settings
 from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.link import LINK, Link, LinkEnded, adopt
 from openai_proxy.process.listening import Socket
@@ -36,8 +37,16 @@ LAST_WORD_SECONDS: Final = 10.0
 """How long a process that ends waits until its successor has its last numbers."""
 
 
+END_SECONDS: Final = 30.0
+"""What is granted for the end itself, behind a drain."""
+
+
 class Daemon(Protocol):
     """What lives: one process that serves, or one that watches over others that do."""
+
+    @property
+    def settings(self) -> Settings:
+        """Those in use."""
 
     @property
     def exit_status(self) -> int:
@@ -193,7 +202,9 @@ class Lifecycle(Service):
         self._notify.ready(f"openai_proxy {__version__} serves {said}")
 
     def _end(self) -> None:
-        self._notify.stopping()
+        drain = self._daemon.settings.drain
+        # The unit's file need not know of a drain that the configuration makes longer.
+        self._notify.stopping(drain.grace_seconds + drain.timeout_seconds + END_SECONDS)
         self._upgrade.stop()
         is_first, self._is_ending = not self._is_ending, True
         if is_first and self._is_replaced:

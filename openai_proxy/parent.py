@@ -150,6 +150,7 @@ class Parent(MultiService):
             ):
                 if before != now:
                     raise ValueError(f"{name}: with workers it changes at an upgrade or a restart")
+            self.settings = settings
             self._pages.use(settings)
         except (SystemExit, ValueError, OSError) as error:
             reloaded = Reloaded(False, problems_of(error))

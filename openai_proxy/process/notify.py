@@ -48,9 +48,9 @@ class Notify:
         # The time tells systemd which of two reloads has ended (Type=notify-reload, 253 and later).
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self) -> None:
-        """The end has begun."""
-        self._send("STOPPING=1")
+    def stopping(self, within_seconds: float) -> None:
+        """The end has begun, and takes so long at most: that is granted, even past ``TimeoutStopSec=``."""
+        self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(within_seconds * 1_000_000)}")
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""

@@ -100,7 +100,8 @@ def test_systemd_hears_of_start_and_end(ear: Ear) -> None:
         assert ear.next("READY")["STATUS"].endswith("serves")
         assert daemon.ask("GET", "/readyz").status == 200
         daemon.terminate()
-        ear.next("STOPPING")
+        # The drain of the settings, and something for the end itself.
+        assert int(ear.next("STOPPING")["EXTEND_TIMEOUT_USEC"]) == 630_000_000
         assert daemon.wait() == 0
 
 

@@ -68,13 +68,13 @@ def test_each_word_is_a_datagram(manager: Manager, telling: Telling) -> None:
     assert notify.has_manager
     notify.ready("serving at tcp:8080")
     notify.status("draining")
-    notify.stopping()
+    notify.stopping(630.5)
     notify.main_pid(4711)
     notify.watchdog()
     assert manager.heard() == [
         "READY=1\nSTATUS=serving at tcp:8080",
         "STATUS=draining",
-        "STOPPING=1",
+        "STOPPING=1\nEXTEND_TIMEOUT_USEC=630500000",
         "MAINPID=4711\nWATCHDOG=1",
         "WATCHDOG=1",
     ]
@@ -103,7 +103,7 @@ def test_without_a_manager_nothing_happens(said: str | None, telling: Telling) -
     notify = telling({} if said is None else {"NOTIFY_SOCKET": said})
     notify.ready("serving")
     notify.reloading()
-    notify.stopping()
+    notify.stopping(630.5)
 
 
 def test_a_manager_that_has_gone_is_no_failure(tmp_path: Path, telling: Telling) -> None:
@@ -124,8 +124,8 @@ def test_a_manager_that_does_not_read_stops_nobody(tmp_path: Path, telling: Tell
             notify.watchdog()
         heard = manager.heard()
         assert 0 < len(heard) < sent
-        notify.stopping()
-        assert manager.heard() == ["STOPPING=1"]
+        notify.stopping(630.5)
+        assert manager.heard() == ["STOPPING=1\nEXTEND_TIMEOUT_USEC=630500000"]
     finally:
         manager.close()
 
@@ -224,5 +224,5 @@ def test_closed_it_tells_nobody(manager: Manager, telling: Telling) -> None:
     notify = telling(manager.environment)
     notify.close()
     notify.close()
-    notify.stopping()
+    notify.stopping(630.5)
     assert manager.heard() == []
