@@ -7,7 +7,8 @@ BENCH_ARGS ?=
 SOAK_ARGS ?=
 CANARY_REQUESTS ?= 100000
 TRUTH_REQUESTS ?= 20000
-.PHONY: bench bench-peers bench-micro soak canary truth flood
+PROOF_ARGS ?=
+.PHONY: bench bench-peers bench-micro soak canary truth flood proof
 
 bench: $(VENV)/bench.installed ## measure every proxy side by side (BENCH_ARGS=--help)
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
@@ -27,6 +28,10 @@ canary: $(VENV)/dev.installed ## no answer meets another's request (CANARY_REQUE
 
 truth: $(VENV)/dev.installed ## what is counted is what happened (TRUTH_REQUESTS=20000)
 	TRUTH_REQUESTS=$(TRUTH_REQUESTS) $(BIN)/python -m pytest tests/truth
+
+proof: $(VENV)/dev.installed ## reload, drain, upgrade, kill under load: what was sent, answered, lost (PROOF_ARGS="--share 0.1")
+	$(BIN)/python -m tests.operations.proof $(PROOF_ARGS)
+	$(BIN)/python -m pytest -q -s tests/operations/test_faults.py tests/operations/test_full_disk.py
 
 flood: $(VENV)/dev.installed ## 100,000 names of models, paths, methods: series, memory, scrape
 	$(BIN)/python -m benchmarks.flood

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ class Configuration:
         self.content.update(changes)
         _replace(self.path, json.dumps(self.content))
 
-    def spoil(self) -> None:
-        """A file with two problems."""
-        _replace(self.path, json.dumps({**self.content, "lisseners": [], "workers": "many"}))
+    def spoil(self, number: int = 0) -> None:
+        """A file with two problems, with other words for each ``number``."""
+        _replace(self.path, json.dumps({**self.content, f"lisseners-{number}": [], "workers": "many"}))
 
     def rotate(self, key: str) -> None:
         """Another key."""
@@ -94,3 +95,33 @@ def cpu_seconds(pid: int) -> float:
 def descriptors(pid: int) -> int:
     """How many a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is more than an entry that its parent has not read."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one has started."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def connections_of(pid: int, port: int) -> int:
+    """How many connections a process has accepted at a port of this machine (proc(5): net/tcp)."""
+    mine = set()
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            mine.add(os.readlink(one))
+    count = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        parts = line.split()
+        is_open = parts[3] == "01" and int(parts[1].rpartition(":")[2], 16) == port
+        count += is_open and f"socket:[{parts[9]}]" in mine
+    return count
