@@ -178,6 +178,9 @@ class Lifecycle(Service):
         """Fires when no process before this one is left: what that counts last, it tells this one."""
         if self._link is None:
             return succeed(None)
+        # Were it left, a service manager would kill it and its streams, as the rest of a service that has
+        # ended; and nobody would be there for its last numbers.
+        self._log.info("All has ended here; the process before this one is waited for")
         alone: Deferred[None] = Deferred()
         self._waiting.append(alone)
         return alone

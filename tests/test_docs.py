@@ -29,6 +29,7 @@ from openai_proxy.observe.expected_series import expected_series
 from openai_proxy.observe.families import EXEMPLAR_ID_CHARACTERS, Family, HistogramFamily, Parent
 from openai_proxy.observe.metrics import MAIN_ENDPOINTS, Metrics, new_registry
 from openai_proxy.observe.model import KNOWN, NONE
+from openai_proxy.observe.operating import RESULTS
 from openai_proxy.observe.outcome import Outcome
 from openai_proxy.observe.process import LOG_LEVELS
 from openai_proxy.observe.rate_limits import FORGET_SECONDS, MOST_PAIRS
@@ -345,6 +346,8 @@ def test_metrics_has_every_value_of_the_other_labels() -> None:
         ("type", "errors_total"): {*TYPES, OTHER, NONE},
         ("code", "errors_total"): {*CODES, OTHER, NONE},
         ("metric", "metric_label_overflow_total"): set(),
+        ("listener", "tls_certificate_expiry_timestamp_seconds"): set(),
+        ("result", "config_reloads_total"): set(RESULTS),
     }
     of_their_own = {"provider", "endpoint", "model", "status", "status_class", "outcome"}
     ours = {label for name, row in families.items() if not name.startswith("p") for label in row.labels}
