@@ -67,7 +67,21 @@ class _ListeningReactor:
         with socket.socket(fileno=self._number) as handed:
             handed.setblocking(False)
             # It makes a descriptor of its own; this one is closed.
-            return self._reactor.adoptStreamPort(handed.fileno(), handed.family, factory)
+            return self.adoptStreamPort(handed.fileno(), handed.family, factory)
+
+    def adoptStreamPort(self, number: int, family: int, factory: Any) -> Any:
+        """For systemd's endpoint, too."""
+        if family != socket.AF_UNIX:
+            return self._reactor.adoptStreamPort(number, family, factory)
+        port: Any = UNIXPort._fromListeningDescriptor(self._reactor, number, factory)
+        # Twisted would let everybody connect, whatever mode it was bound with, shorten its queue to 50, and
+        # end it for all who have it when it is closed here.
+        path, port._bindPath = port._bindPath, _NOWHERE
+        port.backlog = BACKLOG
+        port._shouldShutdown = False
+        port.startListening()
+        port._bindPath = path
+        return port
 
     def _listen(self, way: str, address: Any, factory: Any, backlog: int, **more: Any) -> Any:
         if self._number is not None:

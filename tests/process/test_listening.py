@@ -13,7 +13,13 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 
 from openai_proxy.config.settings import Listen
-from openai_proxy.process.listening import Listeners, environment_of, inherited_sockets, remove_if_left
+from openai_proxy.process.listening import (
+    BACKLOG,
+    Listeners,
+    environment_of,
+    inherited_sockets,
+    remove_if_left,
+)
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -179,3 +185,56 @@ async def test_a_socket_that_was_left_behind_is_no_obstacle(tmp_path: Path) -> N
     assert await greeting(path) == b"new"
     await listeners.close_all()
     assert os.listdir(tmp_path) == []
+
+
+async def test_who_may_connect_to_a_unix_socket_stays_as_it_was(tmp_path: Path) -> None:
+    """Whoever adopts it changes neither its mode nor the length of its queue."""
+    from twisted.internet import reactor
+
+    path = str(tmp_path / "s")
+    listen = Listen(f"unix:{path}:mode=600")
+    first = Listeners(reactor)
+    first.open(listen, greeter(b"first"))
+    second = Listeners(reactor, handed(first))
+    port: Any = second.open(listen, greeter(b"second"))
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert port.backlog == BACKLOG
+    first.share()
+    await first.close_all()
+    await second.close_all()
+
+
+async def test_a_unix_socket_is_not_ended_for_others_by_who_has_adopted_it(tmp_path: Path) -> None:
+    """A process beside this one ends: connections are accepted here as before."""
+    from twisted.internet import reactor
+
+    path = str(tmp_path / "s")
+    first = Listeners(reactor)
+    first.open(Listen(f"unix:{path}"), greeter(b"first"))
+    second = Listeners(reactor, handed(first))
+    second.open(Listen(f"unix:{path}"), greeter(b"second"))
+    second.share()
+    await second.close_all()
+    assert await greeting(path) == b"first"
+    await first.close_all()
+
+
+async def test_a_unix_socket_of_systemds_stays_where_it_is(tmp_path: Path) -> None:
+    """Its mode is systemd's, and so is its path: the next start of the daemon is handed the same socket."""
+    from twisted.internet import reactor
+
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as given:
+        given.bind(path)
+        os.chmod(path, 0o600)
+        given.listen()
+        description = "systemd:domain=UNIX:index=0"
+        listeners = Listeners(reactor, [(description, os.dup(given.fileno()))])
+        listeners.open(Listen(description), greeter(b"adopted"))
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        await listeners.close_all()
+        assert os.listdir(tmp_path) == ["s"]
+        again = Listeners(reactor, [(description, os.dup(given.fileno()))])
+        again.open(Listen(description), greeter(b"again"))
+        assert await greeting(path) == b"again"
+        await again.close_all()
