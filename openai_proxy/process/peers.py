@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openai_proxy.process.link import Link
@@ -20,7 +21,10 @@ LOOK_SECONDS: Final = 2.0
 """Between two looks at the numbers of a process: what it counts after the last is lost if it is killed."""
 
 ANSWER_SECONDS: Final = 10.0
-"""After this a process is passed over."""
+"""After this a process is passed over, and nobody waits for it until it answers again."""
+
+PATIENCE_SECONDS: Final = 5.0
+"""What it has when somebody waits for all of them: a scrape has ten seconds in all."""
 
 ERRORS_SHOWN: Final = 50
 
@@ -37,6 +41,8 @@ class _Member:
         self.is_last = False
         """It has told them by itself, before its end: what is on its way from it is older."""
         self.is_looked_at = False
+        self.is_silent = False
+        """It has not answered for so long that nobody waits for it."""
 
 
 class Peers:
@@ -45,6 +51,8 @@ class Peers:
     One that does not answer in time is passed over, but for the numbers that it said last. Those that have
     come from a process that is gone go on to count, except for its gauges.
     """
+
+    _log = Logger()
 
     def __init__(self, reactor: Any, local: Operations | None = None) -> None:
         """:param local: what this process itself does; None: nothing."""
@@ -59,7 +67,8 @@ class Peers:
         self._next_look = self._reactor.callLater(LOOK_SECONDS, self.start)
         for member in list(self._members.values()):
             if not member.is_looked_at:
-                self._look(member)
+                member.is_looked_at = True
+                self._look(member, ANSWER_SECONDS).addCallback(self._looked, member)
 
     def stop(self) -> None:
         """Look no more. May be called again."""
@@ -72,7 +81,7 @@ class Peers:
         and not asked to reload.
         """
         member = self._members[link] = _Member(link, number)
-        self._look(member)
+        self._look(member, ANSWER_SECONDS)
 
     def leave(self, link: Link) -> None:
         """It is gone. May be called again."""
@@ -100,7 +109,7 @@ class Peers:
         own = [] if self._local is None else await self._local.families(names)
         fresh: dict[_Member, list[Family]] = {}
         if names is None:
-            await gatherResults([self._look(member) for member in self._members.values()])
+            await gatherResults([self._look(member, PATIENCE_SECONDS) for member in self._talking()])
         else:
             fresh = dict(await self._asked("families", sorted(names), list[Family]))
         # Nobody goes between here and the end: each is counted once, as fresh, as kept, or as retained.
@@ -158,34 +167,46 @@ class Peers:
         lines = dict.fromkeys(line for one in came for line in one.lines)
         return Reloaded(all(one.is_done for one in came), list(lines))
 
-    def _look(self, member: _Member) -> Deferred[None]:
-        """Ask for its numbers, and keep them. Never fails."""
-        member.is_looked_at = True
+    def _talking(self) -> list[_Member]:
+        return [member for member in self._members.values() if not member.is_silent]
+
+    def _look(self, member: _Member, seconds: float) -> Deferred[bool]:
+        """Ask for its numbers, and keep them: whether it has answered, or is gone. Never fails."""
         # As bytes: they are read when somebody asks for them, or it is gone.
-        asked = member.link.ask("families", kind=Raw).addTimeout(ANSWER_SECONDS, self._reactor)
-        return asked.addCallbacks(self._keep, _passed_over, (member,)).addBoth(self._looked, member)
+        asked = member.link.ask("families", kind=Raw).addTimeout(seconds, self._reactor)
+        return asked.addCallbacks(self._keep, _is_no_silence, (member,))
 
     @staticmethod
-    def _keep(families: Raw, member: _Member) -> None:
+    def _keep(families: Raw, member: _Member) -> bool:
         if not member.is_last:
             member.families = bytes(families)
+        return True
 
-    @staticmethod
-    def _looked(_: object, member: _Member) -> None:
+    def _looked(self, has_answered: bool, member: _Member) -> None:
         member.is_looked_at = False
+        if member.is_silent == has_answered:
+            member.is_silent = not has_answered
+            who = "The process before this one" if member.number is None else f"Worker {member.number}"
+            if has_answered:
+                self._log.info("{who} answers again", who=who)
+            else:
+                self._log.warn("{who} has not answered for {seconds:g} s", who=who, seconds=ANSWER_SECONDS)
 
     async def _asked(
         self, what: str, argument: Any, kind: Any, members: Iterable[_Member] | None = None
     ) -> list[tuple[_Member, Any]]:
         """What each says that answers in time."""
-        asked = list(self._members.values() if members is None else members)
+        asked = self._talking() if members is None else list(members)
+        seconds = PATIENCE_SECONDS if members is None else ANSWER_SECONDS
         answers = await gatherResults(
-            member.link.ask(what, argument, kind)
-            .addTimeout(ANSWER_SECONDS, self._reactor)
-            .addErrback(_passed_over)
+            member.link.ask(what, argument, kind).addTimeout(seconds, self._reactor).addErrback(_passed_over)
             for member in asked
         )
         return [(member, answer) for member, answer in zip(asked, answers, strict=True) if answer is not None]
+
+
+def _is_no_silence(failure: Failure) -> bool:
+    return not failure.check(TimeoutError)
 
 
 def _passed_over(_: Failure) -> None:

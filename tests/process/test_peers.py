@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from openai_proxy.process.link import Link, LinkFailed, adopt
 from openai_proxy.process.operations import (
@@ -19,7 +20,14 @@ from openai_proxy.process.operations import (
     Reloaded,
     Sample,
 )
-from openai_proxy.process.peers import ANSWER_SECONDS, LOOK_SECONDS, AskedOperations, Peers, answering
+from openai_proxy.process.peers import (
+    ANSWER_SECONDS,
+    LOOK_SECONDS,
+    PATIENCE_SECONDS,
+    AskedOperations,
+    Peers,
+    answering,
+)
 
 
 def exchange(request_id: str, age_seconds: float, worker: int | None = None) -> InFlight:
@@ -210,6 +218,46 @@ async def test_one_that_does_not_answer_is_passed_over() -> None:
     others.clock.advance(ANSWER_SECONDS)
     assert await asked == {"requests": 110, "streams": 5}
     assert [one.id for one in await in_flight] == ["b"]
+    await others.close()
+
+
+async def test_nobody_waits_for_one_that_has_not_answered_for_long() -> None:
+    """Scrapes go on at once, with its last numbers; when it answers again, it is asked again."""
+    others, hanging = Others(), Numbers(10, 2, ("a", 1))
+    others.add(hanging, 1)
+    others.add(Numbers(100, 3, ("b", 2)), 2)
+    assert await others.values() == {"requests": 110, "streams": 5}
+    hanging.waits = True
+    with capturedLogs() as logged:
+        others.peers.start()
+        for _ in range(6):
+            others.clock.advance(LOOK_SECONDS)
+            # The other one has answered by then.
+            await others.here[1].ask("end", "nobody")
+        # The clock stands still from here on.
+        assert await others.values() == {"requests": 110, "streams": 5}
+        assert [one.id for one in await others.peers.in_flight()] == ["b"]
+        hanging.waits, hanging.requests = False, 11
+        others.clock.advance(ANSWER_SECONDS)
+        others.clock.advance(LOOK_SECONDS)
+        for one in others.here:
+            await one.ask("end", "nobody")
+        assert await others.values() == {"requests": 111, "streams": 5}
+    said = [formatEvent(event) for event in logged]
+    assert said == ["Worker 1 has not answered for 10 s", "Worker 1 answers again"]
+    await others.close()
+
+
+async def test_a_scrape_is_answered_before_its_time_is_over() -> None:
+    """Also the first one that meets a process that hangs: Prometheus waits for ten seconds."""
+    others, hanging = Others(), Numbers(10, 2)
+    others.add(hanging, 1)
+    assert await others.values() == {"requests": 10, "streams": 2}
+    hanging.waits = True
+    asked = Deferred.fromCoroutine(others.values())
+    await others.here[0].ask("end", "nobody")
+    others.clock.advance(PATIENCE_SECONDS)
+    assert await asked == {"requests": 10, "streams": 2}
     await others.close()
 
 
