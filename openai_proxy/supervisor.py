@@ -37,6 +37,9 @@ YOUNG_SECONDS: Final = 30.0
 
 LONGEST_PAUSE_SECONDS: Final = 30.0
 
+READY_SECONDS: Final = 60.0
+"""What a worker has to come to serve; then it is taken for one that never will."""
+
 KILL_SECONDS: Final = 5.0
 """What a worker has left after it should have ended."""
 
@@ -170,6 +173,13 @@ class Supervisor(Service):
             self._over(life)
         else:
             self.operations.join(life.link, number)
+            self._call(READY_SECONDS, self._late, life)
+
+    def _late(self, life: _Life) -> None:
+        if not life.serves and life.status is None:
+            seconds = f"{READY_SECONDS:g} s"
+            self._log.error("Worker {number} does not serve after {s}", number=life.number, s=seconds)
+            life.process.signalProcess("KILL")
 
     def _answers(self, life: _Life) -> Callable[[str, Any], Any]:
         everything = answering(self.operations)
@@ -215,6 +225,8 @@ class Supervisor(Service):
         elif self._served is not None:
             self._log.critical("Worker {number} does not serve: {how}", number=life.number, how=life.how)
             self.exit_status = NO_START
+            # The others mostly end for the same reason, at the same time.
+            self._begin_to_end()
             self._reactor.stop()
         else:
             self._replace(life)
@@ -223,8 +235,8 @@ class Supervisor(Service):
         number = life.number
         is_young = self._reactor.seconds() - life.began_seconds < YOUNG_SECONDS
         self._died_young[number] = young = self._died_young.get(number, 0) + 1 if is_young else 1
-        # At once, then after 1, 2, 4, ... seconds.
-        pause = 0.0 if young == 1 else min(2.0 ** (young - 2), LONGEST_PAUSE_SECONDS)
+        # At once, then after 1, 2, 4, ... seconds. It may go on for days, and 2.0 ** 1024 is no float.
+        pause = 0.0 if young == 1 else min(2.0 ** min(young - 2, 10), LONGEST_PAUSE_SECONDS)
         self._log.error(
             "Worker {number} has ended: {how}; another is started in {pause:g} s",
             number=number,

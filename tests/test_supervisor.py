@@ -15,7 +15,13 @@ from openai_proxy.config.settings import Drain, Settings
 from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.operations import Family, Sample
 from openai_proxy.process.worker import DRAIN, END, READY, RETIRE, WORKER
-from openai_proxy.supervisor import KILL_SECONDS, LONGEST_PAUSE_SECONDS, YOUNG_SECONDS, Supervisor
+from openai_proxy.supervisor import (
+    KILL_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    READY_SECONDS,
+    YOUNG_SECONDS,
+    Supervisor,
+)
 
 
 class Child:
@@ -79,6 +85,7 @@ class Made:
     """A supervisor over a clock, and the children that it has started, the latest last."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
         self.clock = Reactor()
         self.ports: Any = Ports()
         self.children: list[Child] = []
@@ -166,6 +173,42 @@ def test_one_that_ends_before_all_serve_ends_the_start(made: Made) -> None:
     made.start(2)[0].ready()
     made.children[1].end(1 << 8)
     assert (made.clock.stops, made.it.exit_status, made.served) == (1, 1, 0)
+
+
+def test_all_that_cannot_serve_end_the_start_once(made: Made) -> None:
+    """They mostly fail for the same reason, at the same time: nobody is started again, and it is no cut."""
+    for child in made.start(3):
+        child.end(1 << 8)
+    over = made.stop()
+    made.clock.advance(READY_SECONDS + LONGEST_PAUSE_SECONDS)
+    assert (made.clock.stops, made.it.exit_status, len(made.children), over) == (1, 1, 3, [None])
+
+
+def test_one_that_never_comes_to_serve_is_killed(made: Made) -> None:
+    """At the start, which has failed then, and later, when it is replaced by one that may."""
+    made.start(2)[0].ready()
+    made.clock.advance(READY_SECONDS)
+    assert (made.children[1].status, made.it.exit_status) == (signal.SIGKILL, 1)
+    made = Made(made.monkeypatch)
+    made.serving(1)
+    made.children[0].end(0)
+    made.clock.advance(0)
+    made.clock.advance(READY_SECONDS)
+    assert made.children[1].status == signal.SIGKILL
+    made.clock.advance(0)
+    made.children[2].ready()
+    made.clock.advance(READY_SECONDS)
+    assert made.children[2].status is None and len(made.children) == 3
+
+
+def test_one_that_dies_for_days_is_still_replaced(made: Made) -> None:
+    """Whatever it dies of may be put right on Monday."""
+    made.serving(1)
+    for _ in range(1100):
+        count = len(made.children)
+        made.children[-1].end(signal.SIGSEGV)
+        made.clock.advance(LONGEST_PAUSE_SECONDS)
+        assert len(made.children) == count + 1
 
 
 def test_one_that_ends_is_replaced_at_once_and_then_after_pauses(made: Made) -> None:
