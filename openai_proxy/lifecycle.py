@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
+from openai_proxy.process.accepting import share_fairly
 from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.link import LINK, Link, LinkEnded, adopt
 from openai_proxy.process.listening import Socket
@@ -25,7 +26,7 @@ from openai_proxy.process.notify import Notify, Watchdog
 from openai_proxy.process.operations import Operations, Reloaded
 from openai_proxy.process.peers import answering
 from openai_proxy.process.upgrade import PID_FILE, READY, Upgrade
-from openai_proxy.process.worker import END, Worker, share_fairly
+from openai_proxy.process.worker import END, Worker
 
 if TYPE_CHECKING:
     from openai_proxy.service import ProxyService

@@ -128,6 +128,7 @@ class Listeners:
         self._reactor = reactor
         self._inherited = list(inherited)
         self._open: list[tuple[str, IListeningPort]] = []
+        self._held: set[IListeningPort] = set()
 
     @property
     def ports(self) -> list[IListeningPort]:
@@ -156,6 +157,7 @@ class Listeners:
         factory.noisy = False
         port = self.open(listen, factory)
         port.stopReading()  # type: ignore[attr-defined]
+        self._held.add(port)
         # Nor is it ended for them when it is closed here.
         port._shouldShutdown = False  # type: ignore[attr-defined]
         return port
@@ -186,8 +188,8 @@ class Listeners:
         if port not in self.ports:
             return
         self._open = [one for one in self._open if one[1] is not port]
-        if port in self._reactor.getReaders():
-            # The kernel would reset them. Twisted's own limit is mostly 1.
+        if port not in self._held:
+            # The kernel would reset them. Twisted's own limit is mostly 1, and a worker may be taking a rest.
             port.numberAccepts = BACKLOG  # type: ignore[attr-defined]
             type(port).doRead(port)  # type: ignore[attr-defined]
         await maybeDeferred(port.stopListening)

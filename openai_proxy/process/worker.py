@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openai_proxy.process.link import adopt
-from openai_proxy.process.listening import Listeners
 from openai_proxy.process.operations import Operations
 from openai_proxy.process.peers import AskedOperations, answering
 
@@ -24,29 +22,6 @@ DRAIN: Final = "drain"
 END: Final = "end_now"
 RETIRE: Final = "retire"
 """What a worker tells at its end: its last numbers."""
-
-ACCEPTS: Final = 1
-"""Connections that a worker takes in one turn of its reactor; others take the next. Twisted takes up to
-a hundred and more: the first to wake up would have all streams of a burst."""
-
-
-def share_fairly(listeners: Listeners) -> None:
-    """All ports are open at siblings too: leave connections to them, and the sockets when this one ends."""
-    listeners.share()
-    for port in listeners.ports:
-        _accept_few(port)
-
-
-def _accept_few(port: IListeningPort) -> None:
-    whole: Any = port
-    accept = type(whole).doRead
-
-    def do_read() -> None:
-        # Twisted raises it by 20 whenever it is reached.
-        whole.numberAccepts = ACCEPTS
-        accept(whole)
-
-    whole.doRead = do_read
 
 
 class Worker:

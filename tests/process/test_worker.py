@@ -7,13 +7,10 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory, Protocol
 
-from openai_proxy.config.settings import Listen
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.process.link import Link, adopt
-from openai_proxy.process.listening import Listeners
-from openai_proxy.process.worker import ACCEPTS, DRAIN, END, READY, RETIRE, Worker, share_fairly
+from openai_proxy.process.worker import DRAIN, END, READY, RETIRE, Worker
 from tests.support.operations import FLYING, FakeOperations
 
 
@@ -89,39 +86,3 @@ async def _until(is_so: Any) -> None:
 
     while not is_so():
         await deferLater(reactor, 0)
-
-
-async def test_a_burst_is_shared() -> None:
-    """In one turn each takes what it may, and the next takes the rest."""
-    from twisted.internet import reactor
-
-    taken: list[str] = []
-
-    def listener(name: str) -> Any:
-        class Taken(Protocol):
-            def connectionMade(self) -> None:
-                taken.append(name)
-                assert self.transport is not None
-                self.transport.abortConnection()  # type: ignore[attr-defined]
-
-        factory: Any = Factory.forProtocol(Taken)
-        factory.noisy = False
-        return factory
-
-    parent = Listeners(reactor)
-    listen = Listen("tcp:0:interface=127.0.0.1")
-    port: Any = parent.hold(listen)
-    workers = []
-    for name in ("one", "two"):
-        handed = [(description, os.dup(fd)) for description, fd in parent.to_hand_down()]
-        workers.append(Listeners(reactor, handed))
-        workers[-1].open(listen, listener(name))
-        share_fairly(workers[-1])
-    with_clients = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(4)]
-    for one in workers * 2:
-        one.ports[0].doRead()  # type: ignore[attr-defined]
-    assert taken == ["one", "two"] * 2 and ACCEPTS == 1
-    for client in with_clients:
-        client.close()
-    for one in (*workers, parent):
-        await one.close_all()
