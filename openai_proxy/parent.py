@@ -15,7 +15,8 @@ from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.doors import CannotOpen, Doors, Wanted
 from openai_proxy.process.listening import Listeners, Socket
 from openai_proxy.process.operations import Reloaded
-from openai_proxy.service import Reread, end_with, problem_of, problems_of, tell_reloaded, url_of
+from openai_proxy.process.telling import end_with, problem_of, problems_of, tell_reloaded, url_of
+from openai_proxy.service import Reread
 from openai_proxy.supervisor import Supervisor
 from openai_proxy.web.exporter import Exporter
 from openai_proxy.web.operator_pages import OperatorPages

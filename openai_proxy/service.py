@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import MultiService
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -32,6 +28,7 @@ from openai_proxy.process.drain import Drain
 from openai_proxy.process.listening import Listeners, Socket
 from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Operations, Reloaded
 from openai_proxy.process.peers import Peers
+from openai_proxy.process.telling import end_with, problem_of, problems_of, reason_of, tell_reloaded, url_of
 from openai_proxy.relay.failures import ENDED_BY_OPERATOR, SHUTTING_DOWN
 from openai_proxy.web.exporter import Exporter
 from openai_proxy.web.operator_pages import OperatorPages
@@ -393,52 +390,6 @@ class ProxyService(MultiService):
         self.peers.stop()
         self.pages.stop()
         return Deferred.fromCoroutine(self._close())
-
-
-def url_of(address: Any, scheme: str) -> str:
-    """Where clients find a listening port: ``http://127.0.0.1:8080``, or ``unix:/run/proxy``."""
-    if isinstance(address, IPv4Address):
-        return f"{scheme}://{address.host}:{address.port}"
-    if isinstance(address, IPv6Address):
-        return f"{scheme}://[{address.host}]:{address.port}"
-    return f"unix:{os.fsdecode(address.name or b'')}" if isinstance(address, UNIXAddress) else str(address)
-
-
-def reason_of(error: BaseException | None) -> str:
-    """Why something failed, in the system's words where it has some: ``Address already in use``."""
-    cause = error.socketError if isinstance(error, CannotListenError) else error
-    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
-
-
-def tell_reloaded(log: Logger, reloaded: Reloaded) -> None:
-    """Say in the log what came of a reload."""
-    if not reloaded.is_done:
-        for line in reloaded.lines:
-            log.error("The configuration is not changed: {line}", line=line)
-        return
-    log.info("The configuration was read again: {count} changes", count=len(reloaded.lines))
-    for line in reloaded.lines:
-        log.info("Changed: {line}", line=line)
-
-
-def end_with(problem: str) -> NoReturn:
-    """End the process with one line, before it serves."""
-    print(f"openai_proxy: {problem}", file=sys.__stderr__, flush=True)
-    raise SystemExit(1) from None
-
-
-def problem_of(error: CannotOpen) -> str:
-    """What is told of it."""
-    return f"{error.place} {error.listen.description}: {reason_of(error.cause)}"
-
-
-def problems_of(error: BaseException) -> list[str]:
-    """What kept a configuration from being taken, line by line."""
-    if isinstance(error, CannotOpen):
-        return [problem_of(error)]
-    if isinstance(error, OSError):
-        return [f"{error.filename}: {reason_of(error)}"]
-    return [line.removeprefix("openai_proxy: ") for line in str(error).splitlines()]
 
 
 def _difference(before: Configuration | None, after: Configuration | None) -> list[str]:
