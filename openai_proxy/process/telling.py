@@ -31,13 +31,14 @@ def reason_of(error: BaseException | None) -> str:
 
 def tell_reloaded(log: Logger, reloaded: Reloaded) -> None:
     """Say in the log what came of a reload."""
-    if not reloaded.is_done:
-        for line in reloaded.lines:
-            log.error("The configuration is not changed: {line}", line=line)
-        return
-    log.info("The configuration was read again: {count} changes", count=len(reloaded.lines))
-    for line in reloaded.lines:
-        log.info("Changed: {line}", line=line)
+    # In one event: of many alike the log says a few, and every problem is to be said.
+    lines = "".join(f"\n    {line}" for line in reloaded.lines)
+    if reloaded.is_done:
+        log.info(
+            "The configuration was read again: {count} changes{lines}", count=len(reloaded.lines), lines=lines
+        )
+    else:
+        log.error("The configuration is not right, and nothing has changed:{lines}", lines=lines)
 
 
 def end_with(problem: str) -> NoReturn:

@@ -19,7 +19,7 @@ from tests.operations.load import Counts, Load, Order, Provider, loads
 from tests.support.daemon import ROOT, SERVES, command, environment
 from tests.support.program import Program
 
-RELOADED = re.compile(r"Changed: timeouts.head_seconds")
+RELOADED = re.compile(r"^\s+timeouts\.head_seconds")
 """Of each reload another line: the same one again and again would be counted in the log, not repeated."""
 UPGRADED = re.compile(r"Upgrade: process (\d+) serves now")
 NOT_UPGRADED = re.compile(r"The upgrade failed, and nothing has changed")
