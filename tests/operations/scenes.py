@@ -25,7 +25,6 @@ UPGRADED = re.compile(r"Upgrade: process (\d+) serves now")
 NOT_UPGRADED = re.compile(r"The upgrade failed, and nothing has changed")
 ENDS = re.compile(r"The daemon is ending")
 AGAIN = re.compile(r"Worker \d+ serves again")
-ALL_SERVE = re.compile(r"serves on (\S+) with \d+ workers$")
 GRACE_SECONDS = 4.0
 
 
@@ -46,8 +45,7 @@ class Served:
 
     def __init__(self, configuration: Configuration, workers: int = 1) -> None:
         options = ("--config", str(configuration.path), *(("--workers", str(workers)) if workers > 1 else ()))
-        says = SERVES if workers == 1 else ALL_SERVE
-        self.program = Program(command(*options), says, ROOT, environment())
+        self.program = Program(command(*options), SERVES, ROOT, environment())
         self.pids = [self.program.pid]
         self.port = self.program.port
 

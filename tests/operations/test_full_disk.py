@@ -117,7 +117,9 @@ def logging_to(path: Path, *options: str) -> Iterator[tuple[subprocess.Popen[byt
     try:
         serves = re.compile(SERVES.pattern, re.M)
         until(lambda: serves.search(path.read_text()) is not None)
-        yield process, serves.findall(path.read_text())[0]
+        found = serves.search(path.read_text())
+        assert found is not None
+        yield process, found[1]
     finally:
         process.kill()
         process.wait()
