@@ -19,11 +19,6 @@ from openai_proxy.process.log_outlet import Outlet
 from openai_proxy.process.repeats import Repeats
 
 _STDOUT = 1
-_PORT = "twisted.internet.tcp.Port"
-_REFUSED = "EMFILE recovery"
-NO_DESCRIPTORS = (
-    "No descriptor is left: a new connection was closed; raise the limit (LimitNOFILE, ulimit -n)"
-)
 
 
 @implementer(ILogObserver)
@@ -45,10 +40,10 @@ class DaemonLog:
         self._repeats = Repeats(self._write, later or _in_a_thread)
 
     def __call__(self, event: LogEvent) -> None:
+        if level_of(event) < self._least:
+            return
         try:
-            said = worth_saying(event)
-            if said is not None and level_of(said) >= self._least:
-                self._repeats(said)
+            self._repeats(event)
         except Exception as error:
             # Twisted would take an observer that raises off the log, for good.
             self._outlet.write(f"An event of the log could not be written: {type(error).__name__}\n".encode())
@@ -75,18 +70,6 @@ class DaemonLog:
             "reason": reason,
         }
         return self._form(event).encode("ascii", "backslashreplace")
-
-
-def worth_saying(event: LogEvent) -> LogEvent | None:
-    """The event; of the three lines that Twisted has for each connection that it must refuse, one that says
-    what to do; of the other two None.
-    """
-    if event.get("log_namespace") != _PORT:
-        return event
-    form = str(event.get("log_format"))
-    if form.startswith(_REFUSED):
-        return {**event, "log_format": NO_DESCRIPTORS, "log_level": LogLevel.warn}
-    return None if "EMFILE" in form else event
 
 
 def _in_a_thread(seconds: float, function: Callable[[], None]) -> None:

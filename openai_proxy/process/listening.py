@@ -18,6 +18,7 @@ from twisted.internet.unix import Port as UNIXPort
 from twisted.python.failure import Failure
 
 from openai_proxy.config.settings import Listen
+from openai_proxy.process.refusals import say_once
 
 SOCKETS: Final = "OPENAI_PROXY_SOCKETS"
 """The variable that tells a process of the sockets that it was handed: JSON, pairs of description and
@@ -146,6 +147,7 @@ class Listeners:
         else:
             listening = serverFromString(reactor, description).listen(factory)
         port = _now(listening)
+        say_once(port)
         if description.startswith("systemd:"):
             _share(port)
         self._open.append((description, port))

@@ -129,19 +129,3 @@ def test_lost_lines_are_told_in_the_same_form(form: str) -> None:
 def test_whose_log_it_is(options: dict[str, Any] | None, ours: bool) -> None:
     """Ours only where nobody chose another."""
     assert is_ours(options) is ours
-
-
-def test_connections_that_must_be_refused_are_one_warning(stage: Callable[..., Stage]) -> None:
-    """Of Twisted's three lines for each there is one, which says what to do; and few of these in a minute."""
-    made = stage()
-    port = Logger("twisted.internet.tcp.Port", observer=LogPublisher(made.log))
-    for number in range(100):
-        port.info("EMFILE encountered; releasing reserved file descriptor.")
-        port.info("EMFILE recovery: Closed socket from {address}", address=number)
-        port.info("Re-reserving EMFILE recovery file descriptor.")
-    lines = made.lines()
-    assert len(lines) == MOST
-    assert all("raise the limit" in line for line in lines)
-    made.log.flush()
-    (summed,) = made.lines()
-    assert "95 more" in summed
