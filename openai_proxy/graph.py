@@ -35,6 +35,7 @@ from openai_proxy.wire.tls import trust_root_from_file
 if TYPE_CHECKING:
     from openai_proxy.config.configuration import Configuration
     from openai_proxy.observe.tracing import MadeTracing
+    from openai_proxy.policy.stickiness import Stickiness
     from openai_proxy.targets import Wiring
 
 
@@ -109,6 +110,11 @@ class Graph:
             part = Part(made_of, *make())
         self._parts.append(part)
         return part.it
+
+    @property
+    def made(self) -> Stickiness | None:
+        """Which provider has made which object; None: there is no choice of providers."""
+        return None if self._wiring is None else self._wiring.gateway.stickiness
 
     def part_of(self, made_of: object) -> Part | None:
         """The part that was made of it."""

@@ -20,6 +20,7 @@ from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
 from openai_proxy.process.accepting import share_fairly
 from openai_proxy.process.command_line import CommandLine
+from openai_proxy.process.gossip import MADE, Gossip
 from openai_proxy.process.link import LINK, Link, LinkEnded, adopt
 from openai_proxy.process.listening import Socket
 from openai_proxy.process.notify import Notify, Watchdog
@@ -52,6 +53,10 @@ class Daemon(Protocol):
     @property
     def exit_status(self) -> int:
         """Of the process, once it has stopped."""
+
+    @property
+    def gossip(self) -> Gossip:
+        """What its processes tell each other of objects."""
 
     @property
     def operations(self) -> Operations:
@@ -107,6 +112,7 @@ class Lifecycle(Service):
         self._reactor = reactor
         self._daemon = daemon
         self._link = _link_of(reactor, environment, self._asked, self._link_ended)
+        self._successor: Link | None = None
         self._alone: Deferred[None] = Deferred()
         """Fires when the process before this one has ended."""
         self._is_ending = False
@@ -150,6 +156,7 @@ class Lifecycle(Service):
     def _serves(self) -> None:
         if self._link is not None:
             self._daemon.follow(self._link)
+            self._daemon.gossip.join(self._link)
             self._link.tell(READY, os.getpid())
         self._notify.ready(f"openai_proxy {__version__} serves")
         self._watchdog.start()
@@ -158,11 +165,16 @@ class Lifecycle(Service):
         """By the process before this one."""
         if what == RETIRE and self._link is not None:
             self._daemon.retire(self._link, argument)
+        elif what == MADE and self._link is not None:
+            self._daemon.gossip.heard(self._link, argument)
 
     def _asked_by_successor(self, what: str, argument: Any) -> Any:
         if what == END:
             # Behind the first time, by which it was replaced: it ends now.
             self._daemon.drain()
+            return None
+        if what == MADE and self._successor is not None:
+            self._daemon.gossip.heard(self._successor, argument)
             return None
         return answering(self._daemon.operations)(what, argument)
 
@@ -171,6 +183,7 @@ class Lifecycle(Service):
         link, self._link = self._link, None
         if link is not None:
             self._daemon.followed(link)
+            self._daemon.gossip.leave(link)
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 one.callback(None)
@@ -222,6 +235,8 @@ class Lifecycle(Service):
 
     def _replaced(self, link: Link, pid: int) -> None:
         self._is_replaced = True
+        self._successor = link
+        self._daemon.gossip.join(link)
         self._notify.main_pid(pid)
         self._hand_over_pid_file(pid)
         self._watchdog.stop()
@@ -266,6 +281,7 @@ class WorkerLife(Service):
         ):
             _on(self._reactor, number, call)
         share_fairly(self._service.doors.listeners)
+        self._worker.share(self._service.gossip)
         self._worker.ready()
 
     def _drain(self, grace_seconds: float | None) -> None:

@@ -69,6 +69,7 @@ class Parent(MultiService):
         )
         self._supervisor.setServiceParent(self)
         self.operations = self._supervisor.operations
+        self.gossip = self._supervisor.gossip
         self._exporter = Exporter(self._supervisor.registry, reactor, self.operations.families)
         self._pages = OperatorPages(self.operations, None, self._ready, self._exporter.resource, reactor)
 

@@ -25,6 +25,7 @@ from openai_proxy.observe.record import Sink
 from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.process.doors import CannotOpen, Door, Doors, Wanted
 from openai_proxy.process.drain import Drain
+from openai_proxy.process.gossip import Gossip
 from openai_proxy.process.listening import Listeners, Socket
 from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Operations, Reloaded
 from openai_proxy.process.peers import Peers
@@ -102,6 +103,11 @@ class ProxyService(MultiService):
         )
         self.doors = Doors(Listeners(reactor, sockets), reactor)
         self.graph = Graph(settings, configuration, self._lasting)
+        made = self.graph.made
+        self.gossip = Gossip(made, reactor.seconds)
+        """Of objects that providers made, with other processes of this daemon."""
+        if made is not None:
+            made.told = self.gossip.made
         self._retiring: list[Graph] = []
         self._drain: Drain | None = None
         self.metrics.operating.left_to_drain = self._count

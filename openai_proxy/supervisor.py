@@ -18,7 +18,9 @@ from openai_proxy.observe.metrics import new_registry
 from openai_proxy.observe.operating import OperatingMetrics
 from openai_proxy.observe.snapshot import families_of
 from openai_proxy.observe.worker_metrics import WorkerMetrics
+from openai_proxy.policy.stickiness import Stickiness
 from openai_proxy.process.command_line import CommandLine
+from openai_proxy.process.gossip import MADE, Gossip
 from openai_proxy.process.link import Link
 from openai_proxy.process.listening import Listeners
 from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Reloaded
@@ -142,6 +144,8 @@ class Supervisor(Service):
         self.operating.begun()
         self.operations = Peers(reactor, _Own(self.registry, check))
         """Of all workers as one."""
+        self.gossip = Gossip(Stickiness(), reactor.seconds)
+        """What one worker knows of objects, for the others and for those that come after it."""
 
     def _serving(self) -> int:
         return sum(life.serves for life in list(self._lives.values()))
@@ -173,6 +177,7 @@ class Supervisor(Service):
             self._over(life)
         else:
             self.operations.join(life.link, number)
+            self.gossip.join(life.link)
             self._call(READY_SECONDS, self._late, life)
 
     def _late(self, life: _Life) -> None:
@@ -189,6 +194,8 @@ class Supervisor(Service):
                 self._ready(life)
             elif what == RETIRE and life.link is not None:
                 self.operations.told(life.link, argument)
+            elif what == MADE and life.link is not None:
+                self.gossip.heard(life.link, argument)
             else:
                 return everything(what, argument)
             return None
@@ -209,6 +216,7 @@ class Supervisor(Service):
         assert life.link is not None
         life.is_gone, life.serves = True, False
         self.operations.leave(life.link)
+        self.gossip.leave(life.link)
         self._over(life)
 
     def _ended(self, life: _Life) -> None:

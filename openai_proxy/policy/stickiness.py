@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
@@ -26,6 +26,10 @@ COLLECTIONS: Final = frozenset({
 """Parts of a path that an object's id stands behind: ``/v1/files/{id}``, ``/v1/fine_tuning/jobs/{id}``."""
 
 
+def _nobody(_: object) -> None:
+    """There is no other process."""
+
+
 class Stickiness:
     """Ids and the providers that made them: the most recently used, for a time since their last use."""
 
@@ -33,6 +37,8 @@ class Stickiness:
         self._most = most
         self._seconds = seconds
         self._by_id: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self.told: Callable[[list[tuple[str, str]]], object] = _nobody
+        """Called with the ids, and their provider, that were not known until they were remembered."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -43,14 +49,33 @@ class Stickiness:
         Who was the first stays it: some servers let a client choose an id, and with another's it would
         have that one's requests, and their keys, sent elsewhere.
         """
+        new = self._kept(ids, provider, now)
+        if new:
+            self.told([(one, provider) for one in new])
+
+    def learn(self, pairs: Iterable[tuple[str, str]], now: float) -> None:
+        """The same of ids and their providers that another process has told of."""
+        for one, provider in pairs:
+            self._kept((one,), provider, now)
+
+    def known(self) -> list[tuple[str, str]]:
+        """All ids with their providers, the most recently used last."""
+        return [(one, provider) for one, (provider, _) in self._by_id.items()]
+
+    def _kept(self, ids: Iterable[str], provider: str, now: float) -> list[str]:
+        """Those of them that were not known."""
+        new = []
         for one in ids:
-            maker, used_at = self._by_id.get(one, (provider, now))
-            if maker != provider and now - used_at <= self._seconds:
+            maker, used_at = self._by_id.get(one, ("", now))
+            if maker and maker != provider and now - used_at <= self._seconds:
                 continue
+            if maker != provider:
+                new.append(one)
             self._by_id[one] = (provider, now)
             self._by_id.move_to_end(one)
         while len(self._by_id) > self._most:
             self._by_id.popitem(last=False)
+        return new
 
     def provider_of(self, ids: Iterable[str], now: float) -> str | None:
         """Who made the first of them that is known."""

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from openai_proxy.process.gossip import MADE, Gossip
 from openai_proxy.process.link import adopt
 from openai_proxy.process.operations import Operations
 from openai_proxy.process.peers import AskedOperations, answering
@@ -51,9 +52,15 @@ class Worker:
         self._answer = answering(operations)
         self._calls: dict[str, Callable[[], object]] = {DRAIN: lambda: drain(self._grace_seconds), END: end}
         self._grace_seconds: float | None = None
+        self._gossip: Gossip | None = None
         self._link = adopt(reactor, fd, self._asked, self._left_alone)
         self.parent: Operations = AskedOperations(self._link)
         """The operations of the whole daemon."""
+
+    def share(self, gossip: Gossip) -> None:
+        """What this process knows of objects is for the others, and theirs for it."""
+        self._gossip = gossip
+        gossip.join(self._link)
 
     def ready(self) -> None:
         """This process serves."""
@@ -77,6 +84,9 @@ class Worker:
         if what in (DRAIN, END):
             self._grace_seconds = argument
             self._once(what)
+            return None
+        if what == MADE and self._gossip is not None:
+            self._gossip.heard(self._link, argument)
             return None
         return self._answer(what, argument)
 

@@ -194,3 +194,18 @@ def test_any_bytes(body: bytes) -> None:
 def test_names_objects(method: bytes, path: bytes, names: bool) -> None:
     """Answers of the endpoints that keep things are read for ids, and no others."""
     assert names_objects(method, path) is names
+
+
+def test_what_is_new_is_told_once() -> None:
+    """To who passes it on to other processes: not again when it is used, and not what they have told."""
+    told: list[list[tuple[str, str]]] = []
+    kept = Stickiness(seconds=10)
+    kept.told = told.append
+    kept.remember(("a", "b"), "x", 0)
+    kept.remember(("a", "c"), "x", 1)
+    kept.remember(("a",), "other", 2)
+    kept.learn([("d", "x"), ("a", "other")], 3)
+    assert kept.provider_of(("d",), 4) == "x"
+    kept.remember(("b",), "other", 20)
+    assert told == [[("a", "x"), ("b", "x")], [("c", "x")], [("b", "other")]]
+    assert kept.known() == [("a", "x"), ("c", "x"), ("d", "x"), ("b", "other")]
