@@ -49,6 +49,9 @@ def full(share: float) -> list[Played]:
             (scenes.upgrades, Upgrades(*size, events=of(300, 80), gap_ms=50, workers=2)),
         ),
         ("a successor that does not start changes nothing", (scenes.failed_upgrade,)),
+        ("nor does one that is killed while it starts", (scenes.killed_successor,)),
+        ("SIGTERM while a successor starts is an end like any other", (scenes.ended_in_an_upgrade,)),
+        (f"{of(1000, 100)} SIGHUPs that nobody waits for", (scenes.storm, of(1000, 100))),
         (
             "kill -9 of one of 2 workers: its own requests only",
             (scenes.killed_worker, of(20_000, 1000), of(200, 20)),

@@ -7,105 +7,26 @@ folder play them small; ``python -m tests.operations.proof`` plays them in full.
 from __future__ import annotations
 
 import os
-import re
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.operations.daemons import Configuration, children, connections_of, is_alive, scrape, total, until
 from tests.operations.load import Counts, Load, Order, Provider, loads
-from tests.support.daemon import ROOT, SERVES, command, environment
-from tests.support.program import Program
+from tests.operations.served import (
+    AGAIN,
+    ENDS,
+    NOT_UPGRADED,
+    RELOADED,
+    Row,
+    Rows,
+    Served,
+    in_flight,
+    nothing_lost,
+    served,
+)
 
-RELOADED = re.compile(r"^\s+timeouts\.head_seconds")
-"""Of each reload another line: the same one again and again would be counted in the log, not repeated."""
-UPGRADED = re.compile(r"Upgrade: process (\d+) serves now")
-NOT_UPGRADED = re.compile(r"The upgrade failed, and nothing has changed")
-ENDS = re.compile(r"The daemon is ending")
-AGAIN = re.compile(r"Worker \d+ serves again")
 GRACE_SECONDS = 4.0
-
-
-@dataclass
-class Row:
-    """One line of what is told."""
-
-    name: str
-    counts: Counts
-    more: dict[str, object] = field(default_factory=dict)
-
-
-Rows = list[Row]
-
-
-class Served:
-    """A daemon with a file, and all that come after it by upgrades."""
-
-    def __init__(self, configuration: Configuration, workers: int = 1) -> None:
-        options = ("--config", str(configuration.path), *(("--workers", str(workers)) if workers > 1 else ()))
-        self.program = Program(command(*options), SERVES, ROOT, environment())
-        self.pids = [self.program.pid]
-        self.port = self.program.port
-
-    def send(self, number: signal.Signals, says: re.Pattern[str], times: int = 1) -> str:
-        """A signal to who serves now; the last line of those that say so."""
-        before = self.program.line_count
-        os.kill(self.pids[-1], number)
-        found: list[str] = []
-
-        def is_said() -> bool:
-            said = self.program.output.splitlines()[before:]
-            found[:] = [line for line in said if says.search(line)]
-            return len(found) >= times
-
-        until(is_said)
-        return found[-1]
-
-    def upgrade(self) -> None:
-        """Until the successor serves."""
-        said = UPGRADED.search(self.send(signal.SIGUSR2, UPGRADED))
-        assert said is not None
-        self.pids.append(int(said[1]))
-
-    def end(self) -> int:
-        """SIGTERM to the last one, when all before it have ended; the exit status of the first."""
-        for pid in self.pids[1:-1]:
-            until(lambda pid=pid: not is_alive(pid))  # type: ignore[misc]
-        with suppress(ProcessLookupError):
-            os.kill(self.pids[-1], signal.SIGTERM)
-        until(lambda: not is_alive(self.pids[-1]))
-        status = self.program.wait()
-        assert "Traceback" not in self.program.output, self.program.output
-        return status
-
-    def kill(self) -> None:
-        """Whatever is left of it."""
-        workers = [worker for pid in self.pids for worker in children(pid)]
-        for one in (*workers, *self.pids[1:]):
-            with suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
-        self.program.kill()
-
-
-@contextmanager
-def served(configuration: Configuration, workers: int = 1) -> Iterator[Served]:
-    """One that is ended by force, if not otherwise."""
-    daemon = Served(configuration, workers)
-    try:
-        yield daemon
-    finally:
-        daemon.kill()
-
-
-def nothing_lost(*rows: Row) -> Rows:
-    """Each request has its answer, at the first attempt."""
-    for row in rows:
-        assert row.counts.lost == 0, row
-        assert row.counts.retried == 0, row
-        assert row.counts.answered, row
-    return list(rows)
 
 
 # Reload
@@ -154,11 +75,6 @@ def _is_reloaded(daemon: Served) -> bool:
 
 
 # Drain
-
-
-def in_flight(daemon: Served, streams: int, events: int, gap_ms: int = 50) -> Order:
-    """Streams that go on for a while."""
-    return Order(daemon.port, requests=streams, connections=streams, events=events, gap_ms=gap_ms)
 
 
 def drain(folder: Path, provider: Provider, streams: int, events: int, workers: int = 1) -> Rows:
@@ -269,6 +185,73 @@ def failed_upgrade(folder: Path, provider: Provider) -> Rows:
             ]
         assert daemon.end() == 0
     return nothing_lost(*rows)
+
+
+# Signals that come at a bad time
+
+
+def storm(folder: Path, provider: Provider, times: int, workers: int = 1) -> Rows:
+    """SIGHUP again and again, and nobody waits for what it does; the last file is what counts in the end."""
+    configuration = Configuration(folder, provider)
+    with served(configuration, workers) as daemon:
+        kept, fresh = Order(daemon.port, connections=6), Order(daemon.port, connections=2, keeps=False)
+        with loads(kept, fresh, in_flight(daemon, 10, 60)) as (load, others, streams):
+            streams.wait_for(in_flight=10)
+            for number in range(1, times + 1):
+                configuration.rotate(f"key-{number}")
+                os.kill(daemon.pids[-1], signal.SIGHUP)
+            load.more(500)
+            rows = [
+                Row("a storm of SIGHUP: kept connections", load.stop(), {"signals": times}),
+                Row("a storm of SIGHUP: new connections", others.stop()),
+                Row("a storm of SIGHUP: streams", streams.end()),
+            ]
+        # The last signal may be served behind the last request.
+        until(lambda: set(_all(Order(daemon.port, requests=20)).keys) == {f"key-{times}"})
+        assert daemon.end() == 0
+    return nothing_lost(*rows)
+
+
+def killed_successor(folder: Path, provider: Provider, workers: int = 1) -> Rows:
+    """kill -9 of the successor while it starts changes nothing, and the next upgrade goes well."""
+    configuration = Configuration(folder, provider)
+    with served(configuration, workers) as daemon:
+        before = set(children(daemon.program.pid))
+        order = Order(daemon.port, connections=4, keeps=False)
+        with loads(in_flight(daemon, 5, 60), order) as (streams, load):
+            streams.wait_for(in_flight=5)
+            seen = daemon.program.line_count
+            os.kill(daemon.program.pid, signal.SIGUSR2)
+            until(lambda: set(children(daemon.program.pid)) != before)
+            (successor,) = set(children(daemon.program.pid)) - before
+            os.kill(successor, signal.SIGKILL)
+            daemon.program.wait_for(NOT_UPGRADED, 60, after=seen)
+            load.more(100)
+            daemon.upgrade()
+            load.more(100)
+            rows = [
+                Row("a killed successor: requests", load.stop()),
+                Row("a killed successor: streams", streams.end()),
+            ]
+        assert daemon.end() == 0
+    return nothing_lost(*rows)
+
+
+def ended_in_an_upgrade(folder: Path, provider: Provider, workers: int = 1) -> Rows:
+    """SIGTERM while a successor starts: the daemon drains, and no successor is left behind."""
+    configuration = Configuration(folder, provider)
+    with served(configuration, workers) as daemon, Load(in_flight(daemon, 10, 60)) as streams:
+        streams.wait_for(in_flight=10)
+        before = set(children(daemon.program.pid))
+        os.kill(daemon.program.pid, signal.SIGUSR2)
+        until(lambda: set(children(daemon.program.pid)) != before)
+        started = set(children(daemon.program.pid)) - before
+        daemon.send(signal.SIGTERM, ENDS)
+        row = Row("SIGTERM in an upgrade: streams", streams.end())
+        status = daemon.program.wait(60)
+        assert status == 0, (status, daemon.program.output)
+        until(lambda: not any(is_alive(pid) for pid in started))
+    return nothing_lost(row)
 
 
 # Workers

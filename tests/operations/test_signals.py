@@ -9,7 +9,8 @@ import pytest
 
 from tests.operations import scenes
 from tests.operations.load import Provider
-from tests.operations.scenes import Rows, Upgrades
+from tests.operations.scenes import Upgrades
+from tests.operations.served import Rows
 from tests.operations.table import tell
 
 
@@ -54,6 +55,24 @@ def test_upgrades_lose_nothing(provider: Provider, tmp_path: Path, workers: int)
 def test_a_failed_upgrade_changes_nothing(provider: Provider, tmp_path: Path) -> None:
     """The successor's configuration is not right."""
     say(scenes.failed_upgrade(tmp_path, provider))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_storm_of_reloads_loses_nothing(provider: Provider, tmp_path: Path, workers: int) -> None:
+    """A hundred signals, with a new key each: the last one is in use."""
+    say(scenes.storm(tmp_path, provider, 100, workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_successor_changes_nothing(provider: Provider, tmp_path: Path, workers: int) -> None:
+    """And the next one takes over."""
+    say(scenes.killed_successor(tmp_path, provider, workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_end_in_an_upgrade_is_an_end(provider: Provider, tmp_path: Path, workers: int) -> None:
+    """Each stream whole, exit status 0, and nobody left who would serve on."""
+    say(scenes.ended_in_an_upgrade(tmp_path, provider, workers))
 
 
 def test_a_killed_worker_loses_its_own(provider: Provider, tmp_path: Path) -> None:
