@@ -44,7 +44,8 @@ class _Later(Resource):
         return self._made
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
-        resource: IResource = self._it.getChildWithDefault(path, request)
+        # A leaf answers for all that is below it, whatever its path.
+        resource: IResource = self._it if self._it.isLeaf else self._it.getChildWithDefault(path, request)
         return resource
 
     def render(self, request: Request) -> Any:

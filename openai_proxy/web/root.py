@@ -19,8 +19,6 @@ class Root(Resource):
 
     streams = True
 
-    streams = True
-
     def __init__(self, not_found: NotFound) -> None:
         super().__init__()
         self._not_found = not_found
