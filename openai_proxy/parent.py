@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
+from openai_proxy.config.started import started
 from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.doors import CannotOpen, Doors, Wanted
 from openai_proxy.process.listening import Listeners, Socket
@@ -22,6 +23,7 @@ from openai_proxy.web.exporter import Exporter
 from openai_proxy.web.operator_pages import OperatorPages
 
 if TYPE_CHECKING:
+    from openai_proxy.config.configuration import Configuration
     from openai_proxy.process.link import Link
 
 
@@ -34,6 +36,7 @@ class Parent(MultiService):
         self,
         settings: Settings,
         reactor: Any,
+        configuration: Configuration | None,
         command: CommandLine,
         environment: Mapping[str, str],
         listen_places: Sequence[str],
@@ -41,12 +44,14 @@ class Parent(MultiService):
         sockets: Sequence[Socket],
         reread: Reread | None,
     ) -> None:
-        """:param command: that has started this process.
+        """:param configuration: what a file says of providers; None: there is no file.
+        :param command: that has started this process.
         :param sockets: that it was handed.
         :param reread: see :class:`~openai_proxy.service.ProxyService`.
         """
         super().__init__()
-        self.settings = settings
+        self.settings = self._read = settings
+        self._configuration = configuration
         self._reactor = reactor
         self._places = listen_places
         self._admin_place = admin_place
@@ -66,6 +71,7 @@ class Parent(MultiService):
             listeners=self._held,
             served=self._served,
             check=self._check,
+            reloaded=self._reloaded,
         )
         self._supervisor.setServiceParent(self)
         self.operations = self._supervisor.operations
@@ -110,6 +116,8 @@ class Parent(MultiService):
     def startService(self) -> None:
         """Start the workers."""
         super().startService()
+        for line in started(self.settings, self._configuration):
+            self._log.info("{line}", line=line)
         self._exporter.start()
 
     def when_serving(self) -> Deferred[None]:
@@ -140,7 +148,6 @@ class Parent(MultiService):
 
     def _check(self) -> Reloaded:
         """What this process makes of the file: the workers read it only if it is right."""
-        reloaded = Reloaded(True, [])
         try:
             if self._reread is None:
                 raise ValueError("there is no configuration file to read again (--config)")
@@ -152,13 +159,18 @@ class Parent(MultiService):
             ):
                 if before != now:
                     raise ValueError(f"{name}: with workers it changes at an upgrade or a restart")
-            self.settings = settings
-            self._pages.use(settings)
         except (SystemExit, ValueError, OSError) as error:
-            reloaded = Reloaded(False, problems_of(error))
+            return Reloaded(False, problems_of(error))
+        self._read = settings
+        return Reloaded(True, [])
+
+    def _reloaded(self, reloaded: Reloaded) -> None:
+        """It is in use here, too, where every worker has it: only they know of ports' and files' problems."""
+        if reloaded.is_done:
+            self.settings = self._supervisor.settings = self._read
+            self._pages.use(self.settings)
         tell_reloaded(self._log, reloaded)
         self._supervisor.operating.reloaded(reloaded.is_done)
-        return reloaded
 
     def sockets(self) -> list[Socket]:
         """All that are open, for a successor."""

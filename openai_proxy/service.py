@@ -211,9 +211,10 @@ class ProxyService(MultiService):
             reloaded = Reloaded(False, ["the daemon failed at it; its log says how"])
         else:
             reloaded = Reloaded(True, lines)
-        # Of several processes the parent counts.
+        # Of several processes the parent counts, and says it once for all.
         self.metrics.operating.reloaded(reloaded.is_done, is_counted=not self._is_worker)
-        tell_reloaded(self._log, reloaded)
+        if not self._is_worker:
+            tell_reloaded(self._log, reloaded)
         return succeed(reloaded)
 
     def _reloaded(self) -> list[str]:

@@ -425,7 +425,15 @@ def _daemon(options: Options, reactor: Any) -> IService:
         from openai_proxy.parent import Parent
 
         parent = Parent(
-            settings, reactor, command, os.environ, places, options.admin_place(), sockets, reread
+            settings,
+            reactor,
+            options.configuration,
+            command,
+            os.environ,
+            places,
+            options.admin_place(),
+            sockets,
+            reread,
         )
         Lifecycle(reactor, parent, os.environ, twistd, command).setServiceParent(parent)
         return parent

@@ -272,6 +272,18 @@ def test_all_end_in_good_order(made: Made) -> None:
     assert not made.clock.getDelayedCalls()
 
 
+def test_an_end_takes_as_long_as_the_settings_say_that_are_in_use_then(made: Made) -> None:
+    """Not those that were in use at the start: a longer drain is not cut short by a kill."""
+    (one,) = made.serving(1)
+    made.it.settings = Settings(drain=Drain(2, 100))
+    over = made.drain()
+    assert one.told == [(DRAIN, 2)]
+    made.clock.advance(2 + 100 + KILL_SECONDS - 1)
+    assert not over and one.status is None
+    one.end(0)
+    assert over == made.stop() == [None]
+
+
 def test_what_a_worker_cut_off_is_known(made: Made) -> None:
     """Its exit status is the daemon's."""
     (one,) = made.serving(1)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -276,6 +277,48 @@ def test_the_operators_port_is_the_parents() -> None:
         assert sum(float(line.rpartition(" ")[2]) for line in counted) == 10
         assert daemon.ask("GET", "/metrics").status == 404
         assert daemon.stop() == 0
+
+
+def test_a_reload_that_no_worker_can_take_is_none(tmp_path: Path) -> None:
+    """What the parent cannot know (a file that is named, and not there) is told by the workers: it is said
+    once, it is counted as a failure, and nothing is different; the next one is taken.
+    """
+    file = tmp_path / "proxy.yaml"
+    listens = (
+        'listeners: [{address: "tcp:0:interface=127.0.0.1"}]\nadmin: {address: "tcp:0:interface=127.0.0.1"}\n'
+    )
+    file.write_text(listens)
+    with Daemon("--config", str(file), "--workers", "2", port=None) as daemon:
+        assert daemon.wait_for(re.compile(r"Clients: .*; 2 workers")) and "Providers: openai" in daemon.output
+        admin = daemon.wait_for(re.compile(r"operators are at (\S+)"))[1]
+        missing = tmp_path / "prices.json"
+        file.write_text(f"{listens}prices: {{file: {missing}}}\n")
+        assert reload(admin) == (422, [f"{missing}: No such file or directory"])
+        assert succeeded(admin) == 0
+        file.write_text(f"{listens}drain: {{timeout_seconds: 700}}\n")
+        status, lines = reload(admin)
+        assert (status, len(lines)) == (200, 1) and "700" in lines[0]
+        assert succeeded(admin) == 1
+        assert daemon.stop() == 0
+    assert daemon.output.count(f"The configuration is not changed: {missing}") == 1
+    assert daemon.output.count(f"Changed: {lines[0]}") == 1
+    assert "waits 700 s at most" in daemon.output
+
+
+def reload(admin: str) -> tuple[int, list[str]]:
+    """What came of it: a status, and its lines."""
+    try:
+        with urllib.request.urlopen(f"{admin}/-/reload", data=b"", timeout=20) as answer:
+            return answer.status, answer.read().decode().splitlines()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode().splitlines()
+
+
+def succeeded(admin: str) -> float:
+    """Whether the last reload did, as Prometheus is told."""
+    with urllib.request.urlopen(f"{admin}/metrics", timeout=20) as answer:
+        (line,) = re.findall(rb"\nopenai_proxy_config_last_reload_successful (\S+)", answer.read())
+    return float(line)
 
 
 def test_an_upgrade_takes_all_numbers_along() -> None:

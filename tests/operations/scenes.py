@@ -53,7 +53,7 @@ def reloads(folder: Path, provider: Provider, requests: int, times: int, workers
                     keys.append(f"key-{number}")
                     configuration.rotate(keys[-1])
                     configuration.write(timeouts={"head_seconds": 100.0 + number})
-                    daemon.send(signal.SIGHUP, RELOADED, workers)
+                    daemon.send(signal.SIGHUP, RELOADED)
                     # On who was asked before the word came, the former key may be.
                     load.more(min(share, 100))
             last = load.end()

@@ -24,14 +24,14 @@ class Rig(Client):
         super().__init__(Resource())
         self.leave()
         self.operations = FakeOperations()
-        self.site = ProxySite(self.clock, Limits(), Metrics(new_registry()))
-        self.pages = OperatorPages(self.operations, self.site, self.site.ready, Resource(), self.clock)
-        self.site.serve(self.pages.routes(Settings()))
+        self.shown = ProxySite(self.clock, Limits(), Metrics(new_registry()))
+        self.pages = OperatorPages(self.operations, self.shown, self.shown.ready, Resource(), self.clock)
+        self.shown.serve(self.pages.routes(Settings()))
 
     def ask(self, method: bytes, path: bytes) -> tuple[int, bytes]:
         """One request on a connection of its own: its answer's status and body."""
         self.leave()
-        self.connect(self.site)
+        self.connect(self.shown)
         self.transport.peerAddr = IPv4Address("TCP", "127.0.0.1", 40000)
         self.send(b"%b %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (method, path))
         ((status, _, body),) = self.answers(method)
