@@ -71,10 +71,10 @@ class Parent(MultiService):
             listeners=self._held,
             served=self._served,
             check=self._check,
-            reloaded=self._reloaded,
         )
         self._supervisor.setServiceParent(self)
         self.operations = self._supervisor.operations
+        self.operations.reloaded = self._reloaded
         self.gossip = self._supervisor.gossip
         self._exporter = Exporter(self._supervisor.registry, reactor, self.operations.families)
         self._pages = OperatorPages(self.operations, None, self._ready, self._exporter.resource, reactor)

@@ -23,7 +23,7 @@ from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.gossip import MADE, Gossip
 from openai_proxy.process.link import Link
 from openai_proxy.process.listening import Listeners
-from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Operations, Reloaded
+from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Reloaded
 from openai_proxy.process.peers import Peers, answering
 from openai_proxy.process.upgrade import spawn
 from openai_proxy.process.worker import DRAIN, END, READY, RETIRE, WORKER
@@ -52,21 +52,6 @@ _OF_THE_PARENT: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "OPENAI_PROXY_PIDFILE
 def _right() -> Reloaded:
     """Nothing is wrong."""
     return Reloaded(True, [])
-
-
-class _All(Peers):
-    """All workers as one; what came of a reload in every one of them is told to the parent, too."""
-
-    def __init__(self, reactor: Any, own: Operations, reloaded: Callable[[Reloaded], object]) -> None:
-        super().__init__(reactor, own)
-        self._reloaded = reloaded
-
-    def reload(self) -> Deferred[Reloaded]:
-        return super().reload().addCallback(self._told)
-
-    def _told(self, reloaded: Reloaded) -> Reloaded:
-        self._reloaded(reloaded)
-        return reloaded
 
 
 class _Own:
@@ -134,13 +119,11 @@ class Supervisor(Service):
         listeners: Listeners,
         served: Callable[[], object] = int,
         check: Callable[[], Reloaded] = _right,
-        reloaded: Callable[[Reloaded], object] = bool,
     ) -> None:
         """:param command: that has started this process.
         :param listeners: the ports, which are held for the workers.
         :param served: called once, when all workers serve.
         :param check: what is wrong with the configuration that the workers would read now.
-        :param reloaded: called with what came of a reload, once every worker has said it.
         """
         self.settings = settings
         """Set it when others are in use."""
@@ -160,7 +143,7 @@ class Supervisor(Service):
         self._metrics = WorkerMetrics(families, self._serving)
         self.operating = OperatingMetrics(families, time.time)  # noqa: TID251 (of the day, as it is shown)
         self.operating.begun()
-        self.operations = _All(reactor, _Own(self.registry, check), reloaded)
+        self.operations = Peers(reactor, _Own(self.registry, check))
         """Of all workers as one."""
         self.gossip = Gossip(Stickiness(), reactor.seconds)
         """What one worker knows of objects, for the others and for those that come after it."""

@@ -61,6 +61,8 @@ class Peers:
         self._members: dict[Link, _Member] = {}
         self._retained: list[Family] = []
         self._next_look: Any = None
+        self.reloaded: Callable[[Reloaded], object] = bool
+        """Called with what came of a reload, when all have said it."""
 
     def start(self) -> None:
         """Look at everyone's numbers every two seconds, until :meth:`stop`."""
@@ -152,7 +154,7 @@ class Peers:
 
     def reload(self) -> Deferred[Reloaded]:
         """Every process reads the configuration again. A line that several say is there once."""
-        return Deferred.fromCoroutine(self._reload())
+        return Deferred.fromCoroutine(self._reload()).addCallback(self._tell_reloaded)
 
     async def _reload(self) -> Reloaded:
         came = [] if self._local is None else [await self._local.reload()]
@@ -166,6 +168,10 @@ class Peers:
             came.append(answers.get(member, no_answer))
         lines = dict.fromkeys(line for one in came for line in one.lines)
         return Reloaded(all(one.is_done for one in came), list(lines))
+
+    def _tell_reloaded(self, reloaded: Reloaded) -> Reloaded:
+        self.reloaded(reloaded)
+        return reloaded
 
     def _talking(self) -> list[_Member]:
         return [member for member in self._members.values() if not member.is_silent]
