@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
 from openai_proxy.config.started import started
 from openai_proxy.process.command_line import CommandLine
-from openai_proxy.process.doors import CannotOpen, Doors, Wanted
+from openai_proxy.process.doors import CannotOpen, Change, Doors, Wanted
 from openai_proxy.process.listening import Listeners, Socket
 from openai_proxy.process.operations import Reloaded
 from openai_proxy.process.telling import end_with, problem_of, problems_of, tell_reloaded, url_of
@@ -78,6 +79,8 @@ class Parent(MultiService):
         self.gossip = self._supervisor.gossip
         self._exporter = Exporter(self._supervisor.registry, reactor, self.operations.families)
         self._pages = OperatorPages(self.operations, None, self._ready, self._exporter.resource, reactor)
+        self._change: Change | None = None
+        """What a reload that is under way makes of the operator's port."""
 
     @property
     def exit_status(self) -> int:
@@ -98,20 +101,31 @@ class Parent(MultiService):
             except Exception as error:
                 # Each kind of endpoint fails in its own way.
                 end_with(problem_of(CannotOpen(place, listen, error)))
-        admin = self.settings.admin.listen
-        if admin is not None:
-            try:
-                site = self._pages.admin_site(self.settings)
-                change = self.doors.prepare([Wanted(admin, site, self._admin_place)])
-            except CannotOpen as error:
-                end_with(problem_of(error))
-            change.use()
-            for door in change.new:
-                self._pages.opened(door.port)
-                url = url_of(door.port.getHost(), "https" if door.is_secure else "http")
-                self._log.info("Metrics and pages for operators are at {url}", url=url)
+        try:
+            change = self._prepared(self.settings)
+        except CannotOpen as error:
+            end_with(problem_of(error))
+        self._use(change)
+        for door in change.new:
+            self._pages.opened(door.port)
+            url = url_of(door.port.getHost(), "https" if door.is_secure else "http")
+            self._log.info("Metrics and pages for operators are at {url}", url=url)
         self._held.close_unused()
         self.doors.listeners.close_unused()
+
+    def _prepared(self, settings: Settings) -> Change:
+        """What the operator's port is to be. Raises CannotOpen."""
+        admin = settings.admin.listen
+        if admin is None:
+            return self.doors.prepare([])
+        return self.doors.prepare([Wanted(admin, self._pages.admin_site(settings), self._admin_place)])
+
+    def _use(self, change: Change) -> None:
+        change.use()
+        self._supervisor.certificates.clear()
+        self._supervisor.certificates.update(self.doors.certificates())
+        for line in self.doors.warnings(time.time()):  # noqa: TID251 (of the day: certificates expire by it)
+            self._log.warn("{line}", line=line)
 
     def startService(self) -> None:
         """Start the workers."""
@@ -159,14 +173,16 @@ class Parent(MultiService):
             ):
                 if before != now:
                     raise ValueError(f"{name}: with workers it changes at an upgrade or a restart")
-        except (SystemExit, ValueError, OSError) as error:
+            self._change = self._prepared(settings)
+        except (SystemExit, ValueError, OSError, CannotOpen) as error:
             return Reloaded(False, problems_of(error))
         self._read = settings
-        return Reloaded(True, [])
+        return Reloaded(True, self._change.lines)
 
     def _reloaded(self, reloaded: Reloaded) -> None:
         """It is in use here, too, where every worker has it: only they know of ports' and files' problems."""
-        if reloaded.is_done:
+        if reloaded.is_done and self._change is not None:
+            self._use(self._change)
             self.settings = self._supervisor.settings = self._read
             self._pages.use(self.settings)
         tell_reloaded(self._log, reloaded)

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from openai_proxy.config.settings import Settings
+from openai_proxy.observe.certificates import show_certificates
 from openai_proxy.observe.families import Families
 from openai_proxy.observe.metrics import new_registry
 from openai_proxy.observe.operating import OperatingMetrics
@@ -141,6 +142,9 @@ class Supervisor(Service):
         """The parent's own numbers."""
         families = Families(self.registry)
         self._metrics = WorkerMetrics(families, self._serving)
+        self.certificates: dict[str, Callable[[], float]] = {}
+        """Of the parent's own listeners; see ``show_certificates``."""
+        show_certificates(families, self.certificates)
         self.operating = OperatingMetrics(families, time.time)  # noqa: TID251 (of the day, as it is shown)
         self.operating.begun()
         self.operations = Peers(reactor, _Own(self.registry, check))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.certificates import make
 from tests.support.daemon import Daemon, run
 from tests.support.sockets import Peer, RawUpstream, Truncated
 
@@ -304,6 +306,39 @@ def test_a_reload_that_no_worker_can_take_is_none(tmp_path: Path) -> None:
     assert daemon.output.count(f"    {missing}: No such file or directory") == 1
     assert daemon.output.count(f"    {lines[0]}") == 1
     assert "waits 700 s at most" in daemon.output
+
+
+def test_the_operators_certificate_is_taken_up_by_a_reload(tmp_path: Path) -> None:
+    """It is the parent's, and no upgrade is needed for it; one that is not right changes nothing."""
+    file, pem, key = (tmp_path / name for name in ("proxy.yaml", "server.pem", "server.key"))
+    file.write_text(
+        'listeners: [{address: "tcp:0:interface=127.0.0.1"}]\n'
+        'admin: {address: "tcp:0:interface=127.0.0.1", tls: {certificate: server.pem, key: server.key}}\n'
+    )
+
+    def renew() -> str:
+        made = make("127.0.0.1")
+        pem.write_bytes(made.pem)
+        key.write_bytes(made.key_pem)
+        return made.pem.decode()
+
+    first = renew()
+    with Daemon("--config", str(file), "--workers", "2", port=None) as daemon:
+        port = int(daemon.wait_for(re.compile(r"operators are at https://127\.0\.0\.1:(\d+)"))[1])
+
+        def shown(after: str) -> str:
+            """The certificate, once what a SIGHUP came to was said."""
+            seen = daemon.line_count
+            os.kill(daemon.pid, signal.SIGHUP)
+            daemon.wait_for(re.compile(after), after=seen)
+            return ssl.get_server_certificate(("127.0.0.1", port), timeout=20)
+
+        assert shown("was read again: 0 changes") == first
+        pem.write_text("nothing")
+        assert shown("nothing has changed") == first
+        second = renew()
+        assert shown("was read again: 1 changes") == second != first
+        assert daemon.stop() == 0
 
 
 def reload(admin: str) -> tuple[int, list[str]]:
