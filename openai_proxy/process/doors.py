@@ -155,7 +155,8 @@ def _tls_of(wanted: Wanted) -> ServerTLS | None:
     # Memory that a daemon without TLS is spared.
     from openai_proxy.wire.server_tls import ServerTLS
 
-    tls = ServerTLS(wanted.place, listen.certificate, listen.key)
+    # The place is told with the listener, as of all that keeps it from being opened.
+    tls = ServerTLS("", listen.certificate, listen.key)
     try:
         tls.use(tls.load())
     except (OSError, ValueError) as error:

@@ -78,7 +78,7 @@ class ServerTLS:
             _check_order(chain, self._certificate)
             options = _options(chain, _private_key(key_pem, self._key), self._certificate, self._key)
         except ValueError as error:
-            raise ValueError(f"{self._place} {error}") from None
+            raise ValueError(f"{self._place} {error}".lstrip()) from None
         return Prepared(options, chain[0], self._certificate)
 
     def use(self, prepared: Prepared) -> None:
