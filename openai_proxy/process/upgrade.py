@@ -98,6 +98,7 @@ class Upgrade:
         self._process: Any = None
         self._timeout: IDelayedCall | None = None
         self._is_done = False
+        self._is_stopped = False
 
     def begin(self) -> None:
         """Start the successor."""
@@ -105,6 +106,9 @@ class Upgrade:
             self._log.error("No upgrade: a container ends with its first process; start another container")
         elif self._is_done or self._link is not None:
             self._log.warn("No upgrade: one is under way")
+        elif self._is_stopped:
+            # Its sockets are closed or about to be, and a successor would have its streams cut.
+            self._log.warn("No upgrade: this process ends")
         else:
             self._log.info("Upgrade: a successor is started")
             self._start()
@@ -167,7 +171,10 @@ class Upgrade:
             timeout.cancel()
 
     def stop(self) -> None:
-        """Nobody waits for a successor any more; one that does not serve yet ends with its link."""
+        """Nobody waits for a successor any more, nor is one started; one that does not serve yet ends with
+        its link.
+        """
+        self._is_stopped = True
         if not self._is_done and self._link is not None:
             self._failed("this process ends")
             self._kill()
