@@ -27,17 +27,13 @@ from openai_proxy.process.notify import Notify, Watchdog
 from openai_proxy.process.operations import Operations, Reloaded
 from openai_proxy.process.peers import answering
 from openai_proxy.process.upgrade import PID_FILE, READY, Upgrade
-from openai_proxy.process.worker import END, Worker
+from openai_proxy.process.worker import END, RETIRE, Worker
 
 if TYPE_CHECKING:
     from openai_proxy.service import ProxyService
 
-RETIRE: Final = "retire"
-"""What a process asks of its successor, with its last numbers."""
-
 LAST_WORD_SECONDS: Final = 10.0
 """How long a process that ends waits until its successor has its last numbers."""
-
 
 END_SECONDS: Final = 30.0
 """What is granted for the end itself, behind a drain."""
@@ -96,6 +92,7 @@ class Lifecycle(Service):
 
     _log = Logger()
     _is_ending = False
+    """A signal has told it to end."""
     _is_replaced = False
 
     def __init__(
@@ -113,9 +110,6 @@ class Lifecycle(Service):
         self._daemon = daemon
         self._link = _link_of(reactor, environment, self._asked, self._link_ended)
         self._successor: Link | None = None
-        self._alone: Deferred[None] = Deferred()
-        """Fires when the process before this one has ended."""
-        self._is_ending = False
         self._notify = Notify(environment)
         self._watchdog = Watchdog(reactor, self._notify, environment)
         self._twistd = twistd
@@ -194,7 +188,8 @@ class Lifecycle(Service):
             return succeed(None)
         # Were it left, a service manager would kill it and its streams, as the rest of a service that has
         # ended; and nobody would be there for its last numbers.
-        self._log.info("All has ended here; the process before this one is waited for")
+        if not self._waiting:
+            self._log.info("All has ended here; the process before this one is waited for")
         alone: Deferred[None] = Deferred()
         self._waiting.append(alone)
         return alone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, succeed
@@ -24,7 +24,7 @@ from openai_proxy.observe.reactor_watch import ReactorWatch
 from openai_proxy.observe.record import Sink
 from openai_proxy.observe.yielding_registry import YieldingRegistry
 from openai_proxy.process.doors import CannotOpen, Door, Doors, Wanted
-from openai_proxy.process.drain import Drain
+from openai_proxy.process.drain import CUT, Drain
 from openai_proxy.process.gossip import Gossip
 from openai_proxy.process.listening import Listeners, Socket
 from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Operations, Reloaded
@@ -39,9 +39,6 @@ from openai_proxy.wire.body import HeldBodies
 if TYPE_CHECKING:
     from openai_proxy.config.configuration import Configuration
     from openai_proxy.process.link import Link
-
-CUT: Final = 3
-"""The exit status of a daemon that had to cut something off at its end."""
 
 Reread = Callable[[], tuple[Settings, "Configuration | None"]]
 """Reads the configuration again. Raises SystemExit with every problem."""
@@ -364,14 +361,13 @@ class ProxyService(MultiService):
         """See :class:`~openai_proxy.process.drain.Draining`."""
         return self._count(), len(self.site.channels)
 
-    def cut(self) -> int:
+    def cut(self) -> None:
         """See :class:`~openai_proxy.process.drain.Draining`."""
         exchanges = list(self._exchanges())
         if exchanges:
             self.exit_status = CUT
         for exchange in exchanges:
             exchange.stop(SHUTTING_DOWN)
-        return len(exchanges)
 
     async def _close(self) -> None:
         self.site.draining = True

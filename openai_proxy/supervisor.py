@@ -21,16 +21,14 @@ from openai_proxy.observe.snapshot import families_of
 from openai_proxy.observe.worker_metrics import WorkerMetrics
 from openai_proxy.policy.stickiness import Stickiness
 from openai_proxy.process.command_line import CommandLine
+from openai_proxy.process.drain import CUT
 from openai_proxy.process.gossip import MADE, Gossip
 from openai_proxy.process.link import Link
 from openai_proxy.process.listening import Listeners
 from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Reloaded
 from openai_proxy.process.peers import Peers, answering
-from openai_proxy.process.upgrade import spawn
-from openai_proxy.process.worker import DRAIN, END, READY, RETIRE, WORKER
-
-CUT: Final = 3
-"""The exit status of a daemon that had to cut something off at its end; of a worker, too."""
+from openai_proxy.process.upgrade import READY, READY_SECONDS, spawn
+from openai_proxy.process.worker import DRAIN, END, RETIRE, WORKER
 
 NO_START: Final = 1
 """The exit status of a daemon whose workers do not come to serve."""
@@ -39,9 +37,6 @@ YOUNG_SECONDS: Final = 30.0
 """A worker that dies younger is started again after a pause."""
 
 LONGEST_PAUSE_SECONDS: Final = 30.0
-
-READY_SECONDS: Final = 60.0
-"""What a worker has to come to serve; then it is taken for one that never will."""
 
 KILL_SECONDS: Final = 5.0
 """What a worker has left after it should have ended."""

@@ -14,11 +14,11 @@ from openai_proxy import supervisor as module
 from openai_proxy.config.settings import Drain, Settings
 from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.operations import Family, Sample
-from openai_proxy.process.worker import DRAIN, END, READY, RETIRE, WORKER
+from openai_proxy.process.upgrade import READY, READY_SECONDS
+from openai_proxy.process.worker import DRAIN, END, RETIRE, WORKER
 from openai_proxy.supervisor import (
     KILL_SECONDS,
     LONGEST_PAUSE_SECONDS,
-    READY_SECONDS,
     YOUNG_SECONDS,
     Supervisor,
 )

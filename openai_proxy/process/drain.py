@@ -9,6 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+CUT: Final = 3
+"""The exit status of a process that had to cut something off at its end."""
+
 LOOK_SECONDS: Final = 0.1
 LOG_SECONDS: Final = 10.0
 """How often what is left is told."""
@@ -29,16 +32,16 @@ class Draining(Protocol):
     def left(self) -> tuple[int, int]:
         """How many exchanges, and how many connections of clients, are left."""
 
-    def cut(self) -> int:
-        """End every exchange; how many there were."""
+    def cut(self) -> None:
+        """End every exchange."""
 
 
 class Drain:
     """One end, once begun."""
 
     _log = Logger()
-    was_cut = 0
-    """How many exchanges had not ended when their time was over."""
+    _is_ended = False
+    """Nothing is waited for any more."""
 
     def __init__(self, it: Draining, clock: IReactorTime, timeout_seconds: float) -> None:
         self._it = it
@@ -62,9 +65,10 @@ class Drain:
 
     def end(self) -> None:
         """Wait no longer: cut what is left now."""
-        if not self._done.called:
+        if not self._done.called and not self._is_ended:
+            self._is_ended = True
             self._forget_calls()
-            self.was_cut = self._it.cut()
+            self._it.cut()
             # What was said last goes out in the next turn.
             self._call(0, self._done.callback, None)
 
@@ -87,7 +91,8 @@ class Drain:
         await self._it.stop_listening()
 
     def _look(self) -> None:
-        if self._done.called or self.was_cut:
+        if self._is_ended:
+            # While a port was closed, which takes a turn or two.
             return
         self._it.let_idle_go(IDLE_SECONDS)
         exchanges, connections = self._it.left()

@@ -19,7 +19,7 @@ from openai_proxy.process.listening import Socket, environment_of
 READY: Final = "ready"
 """What a child tells on its link when it serves, with its process's number."""
 READY_SECONDS: Final = 60.0
-"""How long a child has for that."""
+"""How long a child has for that; then it is taken for one that never will."""
 PID_FILE: Final = "OPENAI_PROXY_PIDFILE"
 """The variable that tells a successor where its predecessor's number stands, to be its own later."""
 

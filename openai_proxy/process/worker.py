@@ -14,15 +14,15 @@ from openai_proxy.process.gossip import MADE, Gossip
 from openai_proxy.process.link import adopt
 from openai_proxy.process.operations import Operations
 from openai_proxy.process.peers import AskedOperations, answering
+from openai_proxy.process.upgrade import READY
 
 WORKER: Final = "OPENAI_PROXY_WORKER"
 """The variable that tells a worker its number, from 1 on."""
 
-READY: Final = "ready"
 DRAIN: Final = "drain"
 END: Final = "end_now"
 RETIRE: Final = "retire"
-"""What a worker tells at its end: its last numbers."""
+"""What a process says at its end, to its parent or its successor: its last numbers."""
 
 
 class Worker:

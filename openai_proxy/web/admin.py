@@ -24,14 +24,11 @@ from openai_proxy.web.guarded import (
 from openai_proxy.web.inflight import in_flight_resource
 from openai_proxy.web.live import Live
 from openai_proxy.web.page import HTML, page
-from openai_proxy.web.pages import JSON, NotFound, Page, about
+from openai_proxy.web.pages import JSON, Health, NotFound, Page, about
 from openai_proxy.web.root import ProxySite, Root
 from openai_proxy.wire.errors import reason_phrase
 from openai_proxy.wire.request import Request
 from openai_proxy.wire.site import Site
-
-Health = Callable[[], tuple[int, dict[str, object]]]
-"""A status and what it means."""
 
 
 class AdminSite(Site):

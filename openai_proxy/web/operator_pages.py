@@ -11,6 +11,7 @@ from twisted.web.resource import IResource, Resource
 
 from openai_proxy.config.settings import Settings
 from openai_proxy.process.operations import Operations
+from openai_proxy.web.pages import Health
 from openai_proxy.web.root import ProxySite
 from openai_proxy.wire.request import Request
 from openai_proxy.wire.site import Site
@@ -18,10 +19,6 @@ from openai_proxy.wire.site import Site
 if TYPE_CHECKING:
     from openai_proxy.web.gate import AdminGate
     from openai_proxy.web.live import Live
-
-
-Health = Callable[[], tuple[int, dict[str, object]]]
-"""A status, and what it means."""
 
 _SHARED: Final = (b"", b"-", b"events", b"inflight")
 """By their first segment, the pages that the clients' port has where there is no other."""

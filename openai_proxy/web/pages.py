@@ -18,6 +18,9 @@ from openai_proxy.wire.errors import error_body, reason_phrase
 from openai_proxy.wire.fields import Field, first_of
 from openai_proxy.wire.request import Request
 
+Health = Callable[[], tuple[int, dict[str, object]]]
+"""A status, and what it means."""
+
 JSON: Field = (b"Content-Type", b"application/json")
 _LONGEST_SEGMENT = 40
 _READS = (b"GET", b"HEAD")

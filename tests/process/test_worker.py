@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.process.link import Link, adopt
-from openai_proxy.process.worker import DRAIN, END, READY, RETIRE, Worker
+from openai_proxy.process.upgrade import READY
+from openai_proxy.process.worker import DRAIN, END, RETIRE, Worker
 from tests.support.operations import FLYING, FakeOperations
 
 
