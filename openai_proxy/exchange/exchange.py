@@ -35,7 +35,7 @@ from openai_proxy.observe.record import AttemptResult, Error, ErrorSource, Sink
 from openai_proxy.observe.trace import Trace, Traces
 from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.provider import Provider
-from openai_proxy.providers.translate.refusal import ANTHROPIC, OPENAI, refusal
+from openai_proxy.providers.translate.refusal import ANTHROPIC, refusal
 from openai_proxy.relay.failures import HELD_BODIES_FULL, PROXY_FAILED, ErrorAnswer, error_answer_for
 from openai_proxy.relay.tunnel import Tunnel
 from openai_proxy.wire.body import BodyLost, HeldBodies, HeldBodiesFull, RequestBody
@@ -156,11 +156,8 @@ class Exchange:
     @cached_property
     def client_dialect(self) -> str:
         """In which our own errors are said: by the provider's form, or who asks for one that has several."""
-        target = self.target
-        if target.addressing is None:
-            return OPENAI
         is_anthropic = first_of(self.request.fields, _ANTHROPIC_VERSION) is not None
-        return ANTHROPIC if is_anthropic else target.provider.dialect
+        return ANTHROPIC if is_anthropic else self.target.provider.dialect
 
     @property
     def provider(self) -> Provider:

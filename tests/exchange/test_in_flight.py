@@ -113,7 +113,6 @@ def test_a_stream_has_a_last_event_and_no_end(dialect: str) -> None:
     """Behind an event that was cut in its middle, too; a parser of events sees an error, and then a cut."""
     rig = Shared()
     rig.post(*([b"anthropic-version: 2023-06-01"] if dialect == "anthropic" else []))
-    rig.exchange.client_dialect = dialect
     rig.agent.respond(200, *STREAM)
     rig.agent.reader.dataReceived(EVENT + b'data: {"cho')
     rig.exchange.stop(SHUTTING_DOWN)
