@@ -187,7 +187,8 @@ class Parent(MultiService):
             self.settings = self._supervisor.settings = self._read
             self._pages.use(self.settings)
         tell_reloaded(self._log, reloaded)
-        self._supervisor.operating.reloaded(reloaded.is_done)
+        if self.can_reload:
+            self._supervisor.operating.reloaded(reloaded.is_done)
 
     def sockets(self) -> list[Socket]:
         """All that are open, for a successor."""

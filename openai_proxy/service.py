@@ -209,7 +209,9 @@ class ProxyService(MultiService):
         else:
             reloaded = Reloaded(True, lines)
         # Of several processes the parent counts, and says it once for all.
-        self.metrics.operating.reloaded(reloaded.is_done, is_counted=not self._is_worker)
+        if self.can_reload:
+            # What is in use is right, where there is no file to be wrong.
+            self.metrics.operating.reloaded(reloaded.is_done, is_counted=not self._is_worker)
         if not self._is_worker:
             tell_reloaded(self._log, reloaded)
         return succeed(reloaded)

@@ -228,6 +228,8 @@ def test_without_a_file_there_is_nothing_to_read(nothing_left: list[Any]) -> Non
     came: list[Reloaded] = []
     service.reload().addCallback(came.append)
     assert came[0].lines == ["there is no configuration file to read again (--config)"]
+    registry = service.metrics.registry
+    assert registry.get_sample_value("openai_proxy_config_last_reload_successful") == 1
     nothing_left.clear()
 
 
