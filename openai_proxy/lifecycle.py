@@ -126,6 +126,14 @@ class Lifecycle(Service):
         _begin_process(lambda: daemon.exit_status)
         atexit.register(self._remove_pid_file)
 
+    def privilegedStartService(self) -> None:
+        """From now on no reload and no upgrade ends the process: it is done as soon as the reactor runs."""
+        super().privilegedStartService()
+        # A shell's hang-up ends what it runs, where that has nothing to read again.
+        if self._daemon.can_reload or not os.isatty(0):
+            _on(self._reactor, signal.SIGHUP, self._reload)
+        _on(self._reactor, signal.SIGUSR2, self._upgrade.begin)
+
     def startService(self) -> None:
         """From now on signals are taken, and whoever waits for this process is told that it serves."""
         super().startService()
@@ -141,10 +149,6 @@ class Lifecycle(Service):
 
     def _running(self) -> None:
         _on(self._reactor, signal.SIGTERM, self._end)
-        # A shell's hang-up ends what it runs, where that has nothing to read again.
-        if self._daemon.can_reload or not os.isatty(0):
-            _on(self._reactor, signal.SIGHUP, self._reload)
-        _on(self._reactor, signal.SIGUSR2, self._upgrade.begin)
         self._daemon.when_serving().addCallback(lambda _: self._serves())
 
     def _serves(self) -> None:
@@ -263,18 +267,19 @@ class WorkerLife(Service):
         service.work_for(self._worker.parent)
         _begin_process(lambda: service.exit_status)
 
+    def privilegedStartService(self) -> None:
+        """What is sent to all processes of a daemon, and not for this one, does not end it."""
+        super().privilegedStartService()
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            _on(self._reactor, number, _nothing)
+
     def startService(self) -> None:
         """The parent is told when it serves."""
         super().startService()
         self._reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
-        for number, call in (
-            (signal.SIGTERM, self._worker.drain),
-            (signal.SIGHUP, _nothing),
-            (signal.SIGUSR2, _nothing),
-        ):
-            _on(self._reactor, number, call)
+        _on(self._reactor, signal.SIGTERM, self._worker.drain)
         share_fairly(self._service.doors.listeners)
         self._worker.share(self._service.gossip)
         self._worker.ready()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -312,3 +314,14 @@ def test_a_daemon_is_what_its_file_says(tmp_path: Path) -> None:
                 asked.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
                 assert client.read_answer().body == b"{}"
             assert daemon.stop() == 0
+
+
+def test_a_reload_is_taken_from_the_moment_that_it_listens(tmp_path: Path) -> None:
+    """Whoever waits for that line may signal at once: the daemon reads again, and does not die of it."""
+    path = tmp_path / "proxy.yaml"
+    listener, provider = {"address": "tcp:0:interface=127.0.0.1"}, {"base_url": "http://127.0.0.1:1"}
+    path.write_text(json.dumps({"listeners": [listener], "providers": {"one": provider}}))
+    with Daemon("--config", str(path), port=None) as daemon:
+        os.kill(daemon.pid, signal.SIGHUP)
+        daemon.wait_for(re.compile("The configuration was read again"))
+        assert daemon.stop() == 0
