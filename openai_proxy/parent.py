@@ -61,7 +61,7 @@ class Parent(MultiService):
         self._serving: Deferred[None] = Deferred()
         self._is_replaced = False
         admin = settings.admin.listen
-        # The last: any free port is described alike for clients and operators, and those of clients come first.
+        # The last: "any free port" is described alike for both, and those of clients come first.
         mine = [one for one in sockets if admin is not None and one[0] == admin.description][-1:]
         self._held = Listeners(reactor, [one for one in sockets if one not in mine])
         self.doors = Doors(Listeners(reactor, mine), reactor)
