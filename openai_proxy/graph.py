@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from openai_proxy.observe.metrics import Metrics
 from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.record import Sink
 from openai_proxy.observe.sinks import Sinks
-from openai_proxy.observe.upstream import NO_CONNECTIONS
+from openai_proxy.observe.upstream import NO_CONNECTIONS, PoolNumbers
 from openai_proxy.policy.prices import Prices
 from openai_proxy.providers.provider import Provider, tells_usage_unasked
 from openai_proxy.relay.client import TransparentClient
@@ -232,11 +233,14 @@ class Graph:
         metrics.forget_targets()
         for name, base_url in self._pools:
             metrics.expect(name)
-            metrics.watch_pool(name, lambda url=base_url: self.agent.pool_of(url) or NO_CONNECTIONS)  # type: ignore[misc]
+            metrics.watch_pool(name, partial(self._pool_of, base_url))
         if self.settings.mock:
             metrics.expect("mock")
         if self._wiring is not None:
             self._wiring.watch()
+
+    def _pool_of(self, base_url: bytes) -> PoolNumbers:
+        return self.agent.pool_of(base_url) or NO_CONNECTIONS
 
     def uses(self, it: Any) -> bool:
         """Whether a part of another graph is one of its own too."""

@@ -17,6 +17,7 @@ from twisted.python import usage
 from openai_proxy import __version__
 from openai_proxy.config.address import admin_description, listen_description, same_place
 from openai_proxy.config.settings import Listen, Logging, Settings, with_limit
+from openai_proxy.config.setup import Setup
 from openai_proxy.config.url import root_url
 from openai_proxy.observe.log_file import STDOUT
 
@@ -221,14 +222,19 @@ class Options(usage.Options):
         except usage.UsageError as error:
             raise SystemExit(f"openai_proxy: {error} (twistd openaiproxy --help)") from None
 
-    def read_again(self) -> tuple[Settings, Configuration | None]:
+    @property
+    def setup(self) -> Setup:
+        """All of it."""
+        places = [self.listen_place(number) for number in range(len(self.settings.listen))]
+        return Setup(self.settings, self.configuration, places, self.admin_place())
+
+    def read_again(self) -> Setup:
         """What the same command line means now. Raises SystemExit with every problem, a line each."""
         again = Options()
         again.parent = self.parent
         again._folder = self._started_in
         again.parseOptions(self._arguments)
-        again._started_in = self._started_in
-        return again.settings, again.configuration
+        return again.setup
 
     def __setitem__(self, name: str, value: Any) -> None:
         """As usage.Options sets what is given, and does not set what is left at its default."""

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
+from openai_proxy.config.setup import Setup
 from openai_proxy.config.started import started
 from openai_proxy.process.command_line import CommandLine
 from openai_proxy.process.doors import CannotOpen, Change, Doors, Wanted
@@ -24,7 +25,6 @@ from openai_proxy.web.exporter import Exporter
 from openai_proxy.web.operator_pages import OperatorPages
 
 if TYPE_CHECKING:
-    from openai_proxy.config.configuration import Configuration
     from openai_proxy.process.link import Link
 
 
@@ -35,38 +35,30 @@ class Parent(MultiService):
 
     def __init__(
         self,
-        settings: Settings,
+        setup: Setup,
         reactor: Any,
-        configuration: Configuration | None,
         command: CommandLine,
         environment: Mapping[str, str],
-        listen_places: Sequence[str],
-        admin_place: str,
         sockets: Sequence[Socket],
         reread: Reread | None,
     ) -> None:
-        """:param configuration: what a file says of providers; None: there is no file.
-        :param command: that has started this process.
+        """:param command: that has started this process.
         :param sockets: that it was handed.
         :param reread: see :class:`~openai_proxy.service.ProxyService`.
         """
         super().__init__()
-        self.settings = self._read = settings
-        self._configuration = configuration
-        self._reactor = reactor
-        self._places = listen_places
-        self._admin_place = admin_place
+        self._setup = self._read = setup
         self._reread = reread
         self._is_draining = False
         self._serving: Deferred[None] = Deferred()
         self._is_replaced = False
-        admin = settings.admin.listen
+        admin = setup.settings.admin.listen
         # The last: "any free port" is described alike for both, and those of clients come first.
         mine = [one for one in sockets if admin is not None and one[0] == admin.description][-1:]
         self._held = Listeners(reactor, [one for one in sockets if one not in mine])
         self.doors = Doors(Listeners(reactor, mine), reactor)
         self._supervisor = Supervisor(
-            settings,
+            setup.settings,
             reactor,
             command,
             environment,
@@ -84,6 +76,11 @@ class Parent(MultiService):
         """What a reload that is under way makes of the operator's port."""
 
     @property
+    def settings(self) -> Settings:
+        """Those in use."""
+        return self._setup.settings
+
+    @property
     def exit_status(self) -> int:
         """Of the process, once it has stopped."""
         return self._supervisor.exit_status
@@ -96,14 +93,14 @@ class Parent(MultiService):
     def privilegedStartService(self) -> None:
         """Open all ports; one that cannot be had ends the daemon with one line and status 1."""
         super().privilegedStartService()
-        for listen, place in zip(self.settings.listen, self._places, strict=True):
+        for number, listen in enumerate(self.settings.listen):
             try:
                 self._held.hold(listen)
             except Exception as error:
                 # Each kind of endpoint fails in its own way.
-                end_with(problem_of(CannotOpen(place, listen, error)))
+                end_with(problem_of(CannotOpen(self._setup.listen_place(number), listen, error)))
         try:
-            change = self._prepared(self.settings)
+            change = self._prepared(self._setup)
         except CannotOpen as error:
             end_with(problem_of(error))
         self._use(change)
@@ -114,12 +111,12 @@ class Parent(MultiService):
         self._held.close_unused()
         self.doors.listeners.close_unused()
 
-    def _prepared(self, settings: Settings) -> Change:
+    def _prepared(self, setup: Setup) -> Change:
         """What the operator's port is to be. Raises CannotOpen."""
-        admin = settings.admin.listen
+        admin = setup.settings.admin.listen
         if admin is None:
             return self.doors.prepare([])
-        return self.doors.prepare([Wanted(admin, self._pages.admin_site(settings), self._admin_place)])
+        return self.doors.prepare([Wanted(admin, self._pages.admin_site(setup.settings), setup.admin_place)])
 
     def _use(self, change: Change) -> None:
         change.use()
@@ -131,7 +128,7 @@ class Parent(MultiService):
     def startService(self) -> None:
         """Start the workers."""
         super().startService()
-        for line in started(self.settings, self._configuration):
+        for line in started(self.settings, self._setup.configuration):
             self._log.info("{line}", line=line)
         self._exporter.start()
 
@@ -166,7 +163,8 @@ class Parent(MultiService):
         try:
             if self._reread is None:
                 raise ValueError("there is no configuration file to read again (--config)")
-            settings, _ = self._reread()
+            setup = self._reread()
+            settings = setup.settings
             for name, before, now in (
                 ("listeners", self.settings.listen, settings.listen),
                 ("admin", self.settings.admin.listen, settings.admin.listen),
@@ -174,17 +172,18 @@ class Parent(MultiService):
             ):
                 if before != now:
                     raise ValueError(f"{name}: with workers it changes at an upgrade or a restart")
-            self._change = self._prepared(settings)
+            self._change = self._prepared(setup)
         except (SystemExit, ValueError, OSError, CannotOpen) as error:
             return Reloaded(False, problems_of(error))
-        self._read = settings
+        self._read = setup
         return Reloaded(True, self._change.lines)
 
     def _reloaded(self, reloaded: Reloaded) -> None:
         """It is in use here, too, where every worker has it: only they know of ports' and files' problems."""
         if reloaded.is_done and self._change is not None:
             self._use(self._change)
-            self.settings = self._supervisor.settings = self._read
+            self._setup = self._read
+            self._supervisor.settings = self.settings
             self._pages.use(self.settings)
         tell_reloaded(self._log, reloaded)
         if self.can_reload:

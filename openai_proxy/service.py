@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
@@ -13,17 +13,18 @@ from twisted.logger import Logger
 
 from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
+from openai_proxy.config.setup import Setup
 from openai_proxy.config.started import started
-from openai_proxy.exchange.exchange import Exchange
 from openai_proxy.exchange.in_flight import told_of
 from openai_proxy.graph import Graph, Lasting
+from openai_proxy.graphs import Graphs
 from openai_proxy.observe.log_counter import LogCounter
 from openai_proxy.observe.metrics import Metrics, new_registry
 from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.reactor_watch import ReactorWatch
 from openai_proxy.observe.record import Sink
 from openai_proxy.observe.yielding_registry import YieldingRegistry
-from openai_proxy.process.doors import CannotOpen, Door, Doors, Wanted
+from openai_proxy.process.doors import CannotOpen, Change, Door, Doors, Wanted
 from openai_proxy.process.drain import CUT, Drain
 from openai_proxy.process.gossip import Gossip
 from openai_proxy.process.listening import Listeners, Socket
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from openai_proxy.config.configuration import Configuration
     from openai_proxy.process.link import Link
 
-Reread = Callable[[], tuple[Settings, "Configuration | None"]]
+Reread = Callable[[], Setup]
 """Reads the configuration again. Raises SystemExit with every problem."""
 
 
@@ -58,37 +59,34 @@ class ProxyService(MultiService):
 
     def __init__(
         self,
-        settings: Settings,
+        setup: Setup,
         reactor: Any,
-        configuration: Configuration | None = None,
-        listen_places: Sequence[str] = (),
         *,
-        admin_place: str = "--admin",
         sockets: Sequence[Socket] = (),
         reread: Reread | None = None,
         sinks: Sequence[Sink] = (),
     ) -> None:
-        """:param configuration: what a file says of providers and routes; None: there is no file.
-        :param listen_places: where each of ``settings.listen`` was said, if not all as ``--port``.
-        :param admin_place: the same of the operator's port.
-        :param sockets: that the process was handed.
+        """:param sockets: that the process was handed.
         :param reread: None: there is nothing to read again.
         :param sinks: told of every exchange, besides what the settings want.
         """
         super().__init__()
         self.reactor = reactor
-        self._listen_places = listen_places
-        self._admin_place = admin_place
+        self._setup = setup
+        limits = setup.settings.limits
         self._reread = reread
         self.metrics = Metrics(new_registry())
         self._reactor_watch = ReactorWatch(reactor, self.metrics)
         self._log_counter = LogCounter(self.metrics)
-        self.site = ProxySite(reactor, settings.limits, self.metrics)
+        self.site = ProxySite(reactor, limits, self.metrics)
         self.metrics.watch_clients(lambda: len(self.site.channels))
-        held_answers = HeldBodies(settings.limits.held_total_bytes)
-        models = ModelNames(lambda provider, name: None)
         self._lasting = Lasting(
-            reactor, self.metrics, tuple(sinks), models, self.site.held_bodies, held_answers
+            reactor,
+            self.metrics,
+            tuple(sinks),
+            ModelNames(lambda provider, name: None),
+            self.site.held_bodies,
+            HeldBodies(limits.held_total_bytes),
         )
         self._readable = YieldingRegistry(self.metrics.registry)
         self._exporter = Exporter(self._readable, reactor, self._families_of_all)
@@ -99,17 +97,25 @@ class ProxyService(MultiService):
             self.operations, self.site, self.site.ready, self._exporter.resource, reactor
         )
         self.doors = Doors(Listeners(reactor, sockets), reactor)
-        self.graph = Graph(settings, configuration, self._lasting)
-        made = self.graph.made
-        self.gossip = Gossip(made, reactor.seconds)
+        self.graphs = Graphs(Graph(setup.settings, setup.configuration, self._lasting))
+        self.gossip = self._gossip()
         """Of objects that providers made, with other processes of this daemon."""
-        if made is not None:
-            made.told = self.gossip.made
-        self._retiring: list[Graph] = []
         self._drain: Drain | None = None
-        self.metrics.operating.left_to_drain = self._count
+        self.metrics.operating.left_to_drain = self.graphs.count
         self.metrics.operating.begun()
-        self._use(self.graph)
+        self._show(self.graph)
+
+    def _gossip(self) -> Gossip:
+        made = self.graph.made
+        gossip = Gossip(made, self.reactor.seconds)
+        if made is not None:
+            made.told = gossip.made
+        return gossip
+
+    @property
+    def graph(self) -> Graph:
+        """The one in use."""
+        return self.graphs.current
 
     def when_serving(self) -> Deferred[None]:
         """At once: it listens when it is started."""
@@ -130,20 +136,19 @@ class ProxyService(MultiService):
         """Those that are open."""
         return self.doors.listeners.ports
 
-    def _wanted(self, settings: Settings) -> list[Wanted]:
+    def _wanted(self, setup: Setup) -> list[Wanted]:
         """The doors that there are to be."""
-        places = self._listen_places or ["--port"] * len(settings.listen)
-        # A file that is read again may have others than at the start.
-        places = [*places, *[places[-1]] * len(settings.listen)][: len(settings.listen)]
-        wanted = [Wanted(one, self.site, place) for one, place in zip(settings.listen, places, strict=True)]
+        settings = setup.settings
+        wanted = [
+            Wanted(one, self.site, setup.listen_place(number)) for number, one in enumerate(settings.listen)
+        ]
         admin = settings.admin.listen
         if admin is not None and not self._is_worker:
-            wanted.append(Wanted(admin, self.pages.admin_site(settings), self._admin_place))
+            wanted.append(Wanted(admin, self.pages.admin_site(settings), setup.admin_place))
         return wanted
 
-    def _use(self, graph: Graph) -> None:
-        """From the next request on."""
-        self.graph = graph
+    def _show(self, graph: Graph) -> None:
+        """What requests find, from the next one on."""
         graph.use()
         self.site.limit(graph.settings.limits)
         self.site.sink = graph.context.sink
@@ -156,7 +161,7 @@ class ProxyService(MultiService):
         """Listen; a port that cannot be had ends the daemon with one line and status 1."""
         super().privilegedStartService()
         try:
-            change = self.doors.prepare(self._wanted(self.settings))
+            change = self.doors.prepare(self._wanted(self._setup))
         except CannotOpen as error:
             end_with(problem_of(error))
         change.use()
@@ -222,44 +227,36 @@ class ProxyService(MultiService):
             raise ValueError("there is no configuration file to read again (--config)")
         if self._drain is not None:
             raise ValueError("the daemon is ending")
-        before = self.graph
-        settings, configuration = self._reread()
-        if settings.workers != before.settings.workers:
+        before, setup = self._setup, self._reread()
+        if setup.settings.workers != before.settings.workers:
             raise ValueError("workers: changes at an upgrade or a restart")
-        graph = Graph(settings, configuration, self._lasting, before)
-        change = self.doors.prepare(self._wanted(settings))
+        graph = Graph(setup.settings, setup.configuration, self._lasting, self.graph)
+        try:
+            change = self._prepared(graph, setup)
+        except BaseException:
+            self.graphs.discard(graph)
+            raise
+        for port in change.use():
+            Deferred.fromCoroutine(self.doors.listeners.close(port))
+        self._show_certificates()
+        self._show(graph)
+        for door in change.new:
+            self._opened(door)
+        self.graphs.use(graph)
+        self._setup = setup
+        return [*_difference(before.configuration, setup.configuration), *change.lines]
+
+    def _prepared(self, graph: Graph, setup: Setup) -> Change:
+        """All that can fail has been done then."""
+        change = self.doors.prepare(self._wanted(setup))
         try:
             graph.start()
         except BaseException:
             change.undo()
             raise
-        for port in change.use():
-            Deferred.fromCoroutine(self.doors.listeners.close(port))
-        self._show_certificates()
-        self._use(graph)
-        for door in change.new:
-            self._opened(door)
-        self._retire(before)
-        return [*_difference(before.configuration, configuration), *change.lines]
-
-    def _retire(self, graph: Graph) -> None:
-        """Its exchanges go on; behind the last of them all goes that nothing else uses."""
-        self._retiring.append(graph)
-        graph.context.in_flight.when_empty(lambda: self._retired(graph))
-
-    def _retired(self, graph: Graph) -> None:
-        self._retiring.remove(graph)
-        stopping = Deferred.fromCoroutine(graph.stop([self.graph, *self._retiring]))
-        stopping.addErrback(lambda failure: self._log.failure("A part of a former configuration", failure))
+        return change
 
     # What is in flight.
-
-    def _exchanges(self) -> Iterator[Exchange]:
-        for graph in (*self._retiring, self.graph):
-            yield from graph.context.in_flight
-
-    def _count(self) -> int:
-        return sum(len(graph.context.in_flight) for graph in (*self._retiring, self.graph))
 
     def families(self, names: Collection[str] | None = None) -> Deferred[list[Family]]:
         """See :class:`~openai_proxy.process.operations.Operations`."""
@@ -277,12 +274,12 @@ class ProxyService(MultiService):
 
     def in_flight(self) -> Deferred[list[InFlight]]:
         """See :class:`~openai_proxy.process.operations.Operations`."""
-        return succeed([told_of(exchange) for exchange in self._exchanges()])
+        return succeed([told_of(exchange) for exchange in self.graphs.exchanges()])
 
     def end(self, request_id: str) -> Deferred[bool]:
         """See :class:`~openai_proxy.process.operations.Operations`."""
         wanted = request_id.encode("latin-1", "replace")
-        found = [one for one in self._exchanges() if one.request.request_id == wanted]
+        found = [one for one in self.graphs.exchanges() if one.request.request_id == wanted]
         for exchange in found:
             exchange.stop(ENDED_BY_OPERATOR)
         return succeed(bool(found))
@@ -361,11 +358,11 @@ class ProxyService(MultiService):
 
     def left(self) -> tuple[int, int]:
         """See :class:`~openai_proxy.process.drain.Draining`."""
-        return self._count(), len(self.site.channels)
+        return self.graphs.count(), len(self.site.channels)
 
     def cut(self) -> None:
         """See :class:`~openai_proxy.process.drain.Draining`."""
-        exchanges = list(self._exchanges())
+        exchanges = list(self.graphs.exchanges())
         if exchanges:
             self.exit_status = CUT
         for exchange in exchanges:
@@ -383,9 +380,8 @@ class ProxyService(MultiService):
             self.pages.site.abort_all()
         await deferLater(self.reactor, 0)
         await self._exporter.stop()
-        for graph in [*self._retiring, self.graph]:
-            # The access log last: what was cut off just now has its lines too.
-            await graph.stop([])
+        # The access log last: what was cut off just now has its lines too.
+        await self.graphs.stop()
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, then cut what is left."""

@@ -7,15 +7,20 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.logger import Logger
 from twisted.python import log
 
+from openai_proxy.config.setup import Setup
 from openai_proxy.options import Options, check_endpoint
 from openai_proxy.process.daemon_log import with_log
 from openai_proxy.process.listening import Socket, inherited_sockets
+
+if TYPE_CHECKING:
+    from openai_proxy.parent import Parent
+    from openai_proxy.service import ProxyService
 
 __all__ = ["Options", "makeService"]
 
@@ -65,64 +70,41 @@ def makeService(options: Options) -> IService:
     return with_log(service, options.parent, options.settings.log)
 
 
-def _check_places(options: Options, reactor: Any, handed: Sequence[Socket]) -> list[str]:
-    """Where each listener was said, for errors. Raises ValueError: one of them is none."""
-    settings = options.settings
-    places = [options.listen_place(number) for number in range(len(settings.listen))]
-    wanted = list(zip((one.description for one in settings.listen), places, strict=True))
+def _check_endpoints(setup: Setup, reactor: Any, handed: Sequence[Socket]) -> None:
+    """Raise ValueError for the first place to listen at that is none."""
+    settings = setup.settings
+    wanted = [(one.description, setup.listen_place(number)) for number, one in enumerate(settings.listen)]
     if settings.admin.listen is not None:
-        wanted.append((settings.admin.listen.description, options.admin_place()))
+        wanted.append((settings.admin.listen.description, setup.admin_place))
     # systemd's variables, which its endpoints ask for, were for the first process only.
     known = {description for description, _ in handed}
     for description, place in wanted:
         if description not in known:
             check_endpoint(reactor, description, place)
-    return places
 
 
-def _daemon(options: Options, reactor: Any) -> IService:
+def _daemon(options: Options, reactor: Any) -> MultiService:
     """One process that serves, one of several, or the parent of several. Raises ValueError or OSError."""
     from openai_proxy.lifecycle import Lifecycle, WorkerLife
     from openai_proxy.process.command_line import CommandLine
     from openai_proxy.process.worker import WORKER
-
-    settings, sockets = options.settings, inherited_sockets(os.environ)
-    places = _check_places(options, reactor, sockets)
-    reread = options.read_again if options.configuration is not None else None
-    twistd = options.parent if options.parent is not None else {}
-    command = CommandLine.own()
-    is_worker = os.environ.pop(WORKER, None) is not None
-    if settings.workers > 1 and not is_worker:
-        from openai_proxy.parent import Parent
-
-        parent = Parent(
-            settings,
-            reactor,
-            options.configuration,
-            command,
-            os.environ,
-            places,
-            options.admin_place(),
-            sockets,
-            reread,
-        )
-        Lifecycle(reactor, parent, os.environ, twistd, command).setServiceParent(parent)
-        return parent
     from openai_proxy.service import ProxyService
 
-    service = ProxyService(
-        settings,
-        reactor,
-        options.configuration,
-        places,
-        admin_place=options.admin_place(),
-        sockets=sockets,
-        reread=reread,
-    )
-    life = (
-        WorkerLife(reactor, service, os.environ)
-        if is_worker
-        else Lifecycle(reactor, service, os.environ, twistd, command)
-    )
-    life.setServiceParent(service)
-    return service
+    setup, sockets = options.setup, inherited_sockets(os.environ)
+    _check_endpoints(setup, reactor, sockets)
+    reread = options.read_again if setup.configuration is not None else None
+    twistd = options.parent if options.parent is not None else {}
+    command = CommandLine.own()
+    if os.environ.pop(WORKER, None) is not None:
+        worker = ProxyService(setup, reactor, sockets=sockets, reread=reread)
+        WorkerLife(reactor, worker, os.environ).setServiceParent(worker)
+        return worker
+    daemon: ProxyService | Parent
+    if setup.settings.workers > 1:
+        from openai_proxy.parent import Parent
+
+        daemon = Parent(setup, reactor, command, os.environ, sockets, reread)
+    else:
+        daemon = ProxyService(setup, reactor, sockets=sockets, reread=reread)
+    Lifecycle(reactor, daemon, os.environ, twistd, command).setServiceParent(daemon)
+    return daemon

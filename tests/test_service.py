@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from twisted.internet.task import deferLater
 
-from openai_proxy.config.configuration import Configuration, load
+from openai_proxy.config.configuration import load
 from openai_proxy.config.secret import SecretReader
 from openai_proxy.config.settings import Settings
+from openai_proxy.config.setup import Setup
+from openai_proxy.graph import Graph
 from openai_proxy.policy.routing import Candidate
 from openai_proxy.process.operations import Reloaded
 from openai_proxy.providers.catalogue import read_catalogue
@@ -38,20 +40,21 @@ class Rig:
         self.key = folder / "key"
         self.key.write_text("sk-first")
         self.write("")
-        settings, configuration = self.read()
-        self.service = ProxyService(settings, reactor, configuration, reread=self.read)
+        self.service = ProxyService(self.read(), reactor, reread=self.read)
         self.service.privilegedStartService()
         self.service.startService()
 
     def write(self, more: str) -> None:
         self.path.write_text(FILE % self.key + more)
 
-    def read(self) -> tuple[Settings, Configuration]:
+    def read(self) -> Setup:
         try:
             configuration = load(self.path, read_catalogue(), SecretReader({}))
         except Exception as error:
             raise SystemExit(f"openai_proxy: {error}") from None
-        return configuration.settings(), configuration
+        settings = configuration.settings()
+        places = [f"listeners[{number}]" for number in range(len(settings.listen))]
+        return Setup(settings, configuration, places)
 
     def reload(self) -> Reloaded:
         came: list[Reloaded] = []
@@ -114,6 +117,7 @@ def test_a_port_that_cannot_be_had_changes_nothing(rig: Rig, nothing_left: list[
     rig.path.write_text(text)
     reloaded = rig.reload()
     assert not reloaded.is_done
+    assert reloaded.lines[0].startswith("listeners[1]")
     assert "in use" in reloaded.lines[0]
     assert rig.service.graph is before
     assert rig.service.ports == [port]
@@ -157,7 +161,7 @@ def test_other_limits_of_connections_want_other_connections(rig: Rig) -> None:
     before.context.in_flight.ended(exchange)
     assert before.agent._closed
     assert not rig.service.graph.agent._closed
-    assert rig.service._retiring == []
+    assert len(rig.service.graphs) == 1
 
 
 def test_many_reloads_beside_a_long_exchange(rig: Rig) -> None:
@@ -169,9 +173,9 @@ def test_many_reloads_beside_a_long_exchange(rig: Rig) -> None:
         rig.write(f"hedge: {{min_seconds: {seconds}}}\n")
         assert rig.reload().is_done
     assert rig.service.graph.agent is first.agent
-    assert len(rig.service._retiring) == 1
+    assert len(rig.service.graphs) == 2
     first.context.in_flight.ended(exchange)
-    assert rig.service._retiring == []
+    assert len(rig.service.graphs) == 1
     assert not first.agent._closed
 
 
@@ -220,11 +224,31 @@ def test_a_log_that_cannot_be_opened_changes_nothing(rig: Rig, nothing_left: lis
     nothing_left.clear()
 
 
+def test_what_was_made_for_nothing_is_let_go_of(
+    rig: Rig, nothing_left: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload that fails late has made connections' places, logs and traces by then."""
+    made: list[Graph] = []
+
+    def remembered(*arguments: Any) -> Graph:
+        made.append(Graph(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr("openai_proxy.service.Graph", remembered)
+    before = rig.service.graph
+    rig.write(f"timeouts: {{connect_seconds: 3}}\naccess_log: {{file: {rig.folder / 'none' / 'a.log'}}}\n")
+    assert not rig.reload().is_done
+    assert made[0].agent._closed
+    assert rig.service.graph is before
+    assert not before.agent._closed
+    nothing_left.clear()
+
+
 def test_without_a_file_there_is_nothing_to_read(nothing_left: list[Any]) -> None:
     """That is said, and nothing happens."""
     from twisted.internet import reactor
 
-    service = ProxyService(Settings(mock=False), reactor)
+    service = ProxyService(Setup(Settings(mock=False)), reactor)
     came: list[Reloaded] = []
     service.reload().addCallback(came.append)
     assert came[0].lines == ["there is no configuration file to read again (--config)"]

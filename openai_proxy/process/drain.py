@@ -13,6 +13,7 @@ CUT: Final = 3
 """The exit status of a process that had to cut something off at its end."""
 
 LOOK_SECONDS: Final = 0.1
+"""How often it is looked at what is left: the most by which an end is late."""
 LOG_SECONDS: Final = 10.0
 """How often what is left is told."""
 IDLE_SECONDS: Final = 1.0

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from twisted.internet.error import ProcessDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -24,16 +25,17 @@ PID_FILE: Final = "OPENAI_PROXY_PIDFILE"
 """The variable that tells a successor where its predecessor's number stands, to be its own later."""
 
 _LINK_FD: Final = 3
+"""A child's: the first behind its standard streams. Its sockets follow."""
 _OF_ONE_PROCESS: Final = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_PID")
 """Variables that are meant for the process that systemd has started, and no other."""
 
 
 class _Child(ProcessProtocol):
-    def __init__(self, ended: Callable[[str], None]) -> None:
+    def __init__(self, ended: Callable[[Failure], None]) -> None:
         self._ended = ended
 
     def processEnded(self, reason: Failure) -> None:
-        self._ended(str(reason.value).rstrip("."))
+        self._ended(reason)
 
 
 def spawn(
@@ -43,13 +45,14 @@ def spawn(
     sockets: list[Socket],
     answer: Callable[[str, Any], Any],
     gone: Callable[[], None],
-    ended: Callable[[str], None],
+    ended: Callable[[Failure], None],
 ) -> tuple[Link, Any]:
     """Start a process like this one with these sockets; a link to it, and its transport.
 
     :param answer: see ``Link``.
     :param gone: called when the other end of the link is closed.
-    :param ended: called with how the process ended. One that makes itself a daemon ends before it serves.
+    :param ended: called with how the process ended: ProcessDone or ProcessTerminated. One that makes itself
+        a daemon ends before it serves.
     """
     ours, theirs = socket.socketpair()
     numbers = {fd: _LINK_FD + 1 + place for place, (_, fd) in enumerate(sockets)}
@@ -148,10 +151,11 @@ class Upgrade:
         if self._process is not None and self._process.pid is not None:
             self._process.signalProcess("KILL")
 
-    def _ended(self, how: str) -> None:
+    def _ended(self, how: Failure) -> None:
         self._process = None
-        if not self._is_done and self._link is not None and "exit code 0" not in how and "cleanly" not in how:
-            self._failed(how)
+        # One that has made itself a daemon is done so, and serves later.
+        if how.check(ProcessDone) is None:
+            self._failed(str(how.value).rstrip("."))
 
     def _gone(self) -> None:
         self._failed("it ended before it served")

@@ -107,6 +107,8 @@ class OperatorPages:
         """From now on these hold."""
         if self._gate is not None:
             self._gate.change(settings.admin.token, settings.admin.shows_all)
+        if self.site is not None:
+            self.site.limit(settings.limits)
 
     def opened(self, port: IListeningPort) -> None:
         """There is a port of its own: its history begins now."""

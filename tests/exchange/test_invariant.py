@@ -21,6 +21,7 @@ from openai_proxy.config.provider import Provider
 from openai_proxy.config.routing import Breaker, Hedge, Route, RouteTimeouts
 from openai_proxy.config.routing import Target as RouteTarget
 from openai_proxy.config.settings import Limits, PoolLimits, Settings
+from openai_proxy.config.setup import Setup
 from openai_proxy.observe.record import Record
 from openai_proxy.service import ProxyService
 from openai_proxy.wire.fields import Field
@@ -139,7 +140,7 @@ class World:
             pool=PoolLimits(connections=3, waiting=2),
         )
         self.kept = Kept()
-        self.service = ProxyService(settings, self.reactor, configuration, sinks=[self.kept])
+        self.service = ProxyService(Setup(settings, configuration), self.reactor, sinks=[self.kept])
         self._pipe = os.pipe()
         self.clients: list[End] = []
         self.upstreams: list[End] = []

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from openai_proxy.config.settings import Limits, Listen, PoolLimits, Settings, Timeouts
+from openai_proxy.config.setup import Setup
 from openai_proxy.service import ProxyService
 from tests.support.upstream import Gone, ScriptedUpstream, UpstreamConnection
 
@@ -165,7 +166,7 @@ class Gateway:
             options[name] = kind(**known)
         listen = (Listen("tcp:0:interface=127.0.0.1"),)
         settings = Settings(listen, upstream=upstream, mock=False, **options)
-        self.service = ProxyService(settings, reactor)
+        self.service = ProxyService(Setup(settings), reactor)
         self.clients: list[Client] = []
         self.service.privilegedStartService()
         self.service.startService()

@@ -17,6 +17,7 @@ from twisted.internet.task import Clock, deferLater
 
 from openai_proxy.config.configuration import load
 from openai_proxy.config.secret import SecretReader
+from openai_proxy.config.setup import Setup
 from openai_proxy.providers.catalogue import read_catalogue
 from openai_proxy.service import ProxyService
 from tests.faults.support import Answer, Client, eventually
@@ -71,7 +72,7 @@ class World:
         listeners = [{"address": "tcp:0:interface=127.0.0.1"}]
         path.write_text(yaml.safe_dump({"listeners": listeners, "mock": False, **document}))
         configuration = load(path, read_catalogue(), SecretReader(keys))
-        self.service = ProxyService(configuration.settings(), self.reactor, configuration)
+        self.service = ProxyService(Setup(configuration.settings(), configuration), self.reactor)
         self.service.privilegedStartService()
         self.service.startService()
         self.port: int = cast(Any, self.service.ports[0].getHost()).port

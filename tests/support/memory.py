@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from openai_proxy.config.settings import Settings
+from openai_proxy.config.setup import Setup
 from openai_proxy.service import ProxyService
 
 _BODY = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"%b"}],"stream":%b}'
@@ -89,7 +90,7 @@ class MemoryProxy:
 
     def __init__(self) -> None:
         self.reactor: Any = MemoryReactorClock()
-        self.service = ProxyService(Settings(upstream="http://127.0.0.1:1"), self.reactor)
+        self.service = ProxyService(Setup(Settings(upstream="http://127.0.0.1:1")), self.reactor)
         self._pipe = os.pipe()
         self.upstream: Any = None
         self.connect()
