@@ -263,7 +263,7 @@ class WorkerLife(Service):
     def __init__(self, reactor: Any, service: ProxyService, environment: MutableMapping[str, str]) -> None:
         self._reactor = reactor
         self._service = service
-        self._worker = Worker(reactor, int(environment.pop(LINK)), service, self._drain, self._end_now)
+        self._worker = Worker(reactor, int(environment.pop(LINK)), service.own, self._drain, self._end_now)
         service.work_for(self._worker.parent)
         _begin_process(lambda: service.exit_status)
 

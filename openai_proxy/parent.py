@@ -49,7 +49,6 @@ class Parent(MultiService):
         super().__init__()
         self._setup = self._read = setup
         self._reread = reread
-        self._is_draining = False
         self._serving: Deferred[None] = Deferred()
         self._is_replaced = False
         admin = setup.settings.admin.listen
@@ -86,7 +85,7 @@ class Parent(MultiService):
         return self._supervisor.exit_status
 
     def _ready(self) -> tuple[int, dict[str, object]]:
-        return (503, {"status": "draining"}) if self._is_draining else (200, {"status": "ok"})
+        return (503, {"status": "draining"}) if self._supervisor.is_ending else (200, {"status": "ok"})
 
     # The start.
 
@@ -195,7 +194,6 @@ class Parent(MultiService):
 
     def drain(self) -> Deferred[None]:
         """End in good order; a second time: now."""
-        self._is_draining = True
         return self._supervisor.drain(0 if self._is_replaced else None)
 
     def hand_over(self) -> Deferred[None]:
@@ -222,7 +220,6 @@ class Parent(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """End what is left."""
-        self._is_draining = True
         self._pages.stop()
         stopping: Deferred[None] = super().stopService()
         return stopping.addCallback(lambda _: Deferred.fromCoroutine(self._close()))

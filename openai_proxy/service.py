@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
@@ -15,7 +15,6 @@ from openai_proxy import __version__
 from openai_proxy.config.settings import Settings
 from openai_proxy.config.setup import Setup
 from openai_proxy.config.started import started
-from openai_proxy.exchange.in_flight import told_of
 from openai_proxy.graph import Graph, Lasting
 from openai_proxy.graphs import Graphs
 from openai_proxy.observe.log_counter import LogCounter
@@ -24,14 +23,15 @@ from openai_proxy.observe.model import ModelNames
 from openai_proxy.observe.reactor_watch import ReactorWatch
 from openai_proxy.observe.record import Sink
 from openai_proxy.observe.yielding_registry import YieldingRegistry
+from openai_proxy.own_operations import OwnOperations
 from openai_proxy.process.doors import CannotOpen, Change, Door, Doors, Wanted
 from openai_proxy.process.drain import CUT, Drain
 from openai_proxy.process.gossip import Gossip
 from openai_proxy.process.listening import Listeners, Socket
-from openai_proxy.process.operations import ErrorSeen, Family, InFlight, Operations, Reloaded
+from openai_proxy.process.operations import Family, Operations, Reloaded
 from openai_proxy.process.peers import Peers
 from openai_proxy.process.telling import end_with, problem_of, problems_of, reason_of, tell_reloaded, url_of
-from openai_proxy.relay.failures import ENDED_BY_OPERATOR, SHUTTING_DOWN
+from openai_proxy.relay.failures import SHUTTING_DOWN
 from openai_proxy.web.exporter import Exporter
 from openai_proxy.web.operator_pages import OperatorPages
 from openai_proxy.web.root import ProxySite
@@ -73,37 +73,44 @@ class ProxyService(MultiService):
         super().__init__()
         self.reactor = reactor
         self._setup = setup
-        limits = setup.settings.limits
         self._reread = reread
         self.metrics = Metrics(new_registry())
         self._reactor_watch = ReactorWatch(reactor, self.metrics)
         self._log_counter = LogCounter(self.metrics)
-        self.site = ProxySite(reactor, limits, self.metrics)
-        self.metrics.watch_clients(lambda: len(self.site.channels))
-        self._lasting = Lasting(
-            reactor,
+        self.site = ProxySite(reactor, setup.settings.limits, self.metrics)
+        self._lasting = self._made_to_last(sinks)
+        self.graphs = Graphs(Graph(setup.settings, setup.configuration, self._lasting))
+        registry = YieldingRegistry(self.metrics.registry)
+        self._exporter = Exporter(registry, reactor, self._families_of_all)
+        self.own = OwnOperations(
+            self.graphs, registry, self._exporter, self.metrics.last_errors, self._reload
+        )
+        """Of this process alone."""
+        self.peers = Peers(reactor, self.own)
+        self.operations: Operations = self.peers
+        """Those of all processes: what pages show."""
+        self.pages = OperatorPages(self.peers, self.site, self.site.ready, self._exporter.resource, reactor)
+        self.doors = Doors(Listeners(reactor, sockets), reactor)
+        self.gossip = self._gossip()
+        """Of objects that providers made, with other processes of this daemon."""
+        self._drain: Drain | None = None
+        self._watch()
+        self._show(self.graph)
+
+    def _made_to_last(self, sinks: Sequence[Sink]) -> Lasting:
+        return Lasting(
+            self.reactor,
             self.metrics,
             tuple(sinks),
             ModelNames(lambda provider, name: None),
             self.site.held_bodies,
-            HeldBodies(limits.held_total_bytes),
+            HeldBodies(self.site.limits.held_total_bytes),
         )
-        self._readable = YieldingRegistry(self.metrics.registry)
-        self._exporter = Exporter(self._readable, reactor, self._families_of_all)
-        self.peers = Peers(reactor, self)
-        self.operations: Operations = self.peers
-        """Those of all processes: what pages show."""
-        self.pages = OperatorPages(
-            self.operations, self.site, self.site.ready, self._exporter.resource, reactor
-        )
-        self.doors = Doors(Listeners(reactor, sockets), reactor)
-        self.graphs = Graphs(Graph(setup.settings, setup.configuration, self._lasting))
-        self.gossip = self._gossip()
-        """Of objects that providers made, with other processes of this daemon."""
-        self._drain: Drain | None = None
+
+    def _watch(self) -> None:
+        self.metrics.watch_clients(lambda: len(self.site.channels))
         self.metrics.operating.left_to_drain = self.graphs.count
         self.metrics.operating.begun()
-        self._show(self.graph)
 
     def _gossip(self) -> Gossip:
         made = self.graph.made
@@ -203,7 +210,10 @@ class ProxyService(MultiService):
     # Another configuration.
 
     def reload(self) -> Deferred[Reloaded]:
-        """See :class:`~openai_proxy.process.operations.Operations`."""
+        """Read the configuration again: all of it, or nothing."""
+        return self.own.reload()
+
+    def _reload(self) -> Reloaded:
         try:
             lines = self._reloaded()
         except (SystemExit, ValueError, OSError, CannotOpen) as error:
@@ -219,7 +229,7 @@ class ProxyService(MultiService):
             self.metrics.operating.reloaded(reloaded.is_done, is_counted=not self._is_worker)
         if not self._is_worker:
             tell_reloaded(self._log, reloaded)
-        return succeed(reloaded)
+        return reloaded
 
     def _reloaded(self) -> list[str]:
         """What is different now. Raises what is wrong; nothing has changed then."""
@@ -256,35 +266,11 @@ class ProxyService(MultiService):
             raise
         return change
 
-    # What is in flight.
-
-    def families(self, names: Collection[str] | None = None) -> Deferred[list[Family]]:
-        """See :class:`~openai_proxy.process.operations.Operations`."""
-        from openai_proxy.observe.snapshot import families_of
-
-        return self._exporter.in_thread(lambda: families_of(self._readable, names))
+    # Other processes of the same daemon.
 
     def _families_of_all(self) -> Deferred[list[Family]] | None:
         is_alone = not self._is_worker and self.peers.is_alone
         return None if is_alone else self.operations.families()
-
-    def last_errors(self) -> Deferred[list[ErrorSeen]]:
-        """See :class:`~openai_proxy.process.operations.Operations`."""
-        return succeed(self.metrics.last_errors.latest())
-
-    def in_flight(self) -> Deferred[list[InFlight]]:
-        """See :class:`~openai_proxy.process.operations.Operations`."""
-        return succeed([told_of(exchange) for exchange in self.graphs.exchanges()])
-
-    def end(self, request_id: str) -> Deferred[bool]:
-        """See :class:`~openai_proxy.process.operations.Operations`."""
-        wanted = request_id.encode("latin-1", "replace")
-        found = [one for one in self.graphs.exchanges() if one.request.request_id == wanted]
-        for exchange in found:
-            exchange.stop(ENDED_BY_OPERATOR)
-        return succeed(bool(found))
-
-    # Other processes of the same daemon.
 
     def work_for(self, parent: Operations) -> None:
         """This is one of several workers, whose parent knows of them all."""

@@ -131,21 +131,25 @@ class Supervisor(Service):
         self._lives: dict[int, _Life] = {}
         self._died_young: dict[int, int] = {}
         self._calls: list[IDelayedCall] = []
-        self._is_ending = False
+        self.is_ending = False
+        """Whether its workers are to end, and none is started any more."""
         self._waiting: list[Deferred[None]] = []
         self.registry = new_registry()
         """The parent's own numbers."""
-        families = Families(self.registry)
-        self._metrics = WorkerMetrics(families, self._serving)
         self.certificates: dict[str, Callable[[], float]] = {}
         """Of the parent's own listeners; see ``show_certificates``."""
-        show_certificates(families, self.certificates)
-        self.operating = OperatingMetrics(families, time.time)  # noqa: TID251 (of the day, as it is shown)
-        self.operating.begun()
+        self._metrics, self.operating = self._numbers()
         self.operations = Peers(reactor, _Own(self.registry, check))
         """Of all workers as one."""
         self.gossip = Gossip(Stickiness(), reactor.seconds)
         """What one worker knows of objects, for the others and for those that come after it."""
+
+    def _numbers(self) -> tuple[WorkerMetrics, OperatingMetrics]:
+        families = Families(self.registry)
+        show_certificates(families, self.certificates)
+        operating = OperatingMetrics(families, time.time)  # noqa: TID251 (of the day, as it is shown)
+        operating.begun()
+        return WorkerMetrics(families, self._serving), operating
 
     def _serving(self) -> int:
         return sum(life.serves for life in list(self._lives.values()))
@@ -228,7 +232,7 @@ class Supervisor(Service):
         if life.status is None or not life.is_gone:
             return
         del self._lives[life.number]
-        if self._is_ending:
+        if self.is_ending:
             self._left(life)
         elif self._served is not None:
             self._log.critical("Worker {number} does not serve: {how}", number=life.number, how=life.how)
@@ -261,7 +265,7 @@ class Supervisor(Service):
 
         :param grace_seconds: how long the workers still accept connections; None: as the settings say.
         """
-        if self._is_ending:
+        if self.is_ending:
             self._end()
             return succeed(None)
         settings = self.settings.drain
@@ -283,7 +287,7 @@ class Supervisor(Service):
         return self._all_ended().addCallback(lambda _: Deferred.fromCoroutine(self._close()))
 
     def _begin_to_end(self) -> None:
-        self._is_ending = True
+        self.is_ending = True
         # Nobody is started any more.
         self._forget_calls()
 

@@ -68,23 +68,26 @@ class Wiring:
             for name, provider in configuration.providers.items()
         }
         """By their providers' names, in the order of the file."""
-        file = configuration.file
-        self.gateway = Gateway(
+        self.gateway = self._gateway(settings)
+        if before is not None:
+            self.gateway.take_over(before.gateway, unchanged)
+        # Where there is one provider and no route its own list is the answer, byte for byte.
+        has_many = len(self.targets) > 1 or bool(configuration.file.models)
+        self._lists = ModelLists(self.gateway, reactor) if has_many else None
+
+    def _gateway(self, settings: Settings) -> Gateway:
+        file = self.configuration.file
+        return Gateway(
             self.targets,
             file.models,
-            configuration.default_provider,
+            self.configuration.default_provider,
             file.retry,
             file.breaker,
             file.hedge,
             Random(),
-            metrics.circuit_changed,
+            self._metrics.circuit_changed,
             settings.timeouts,
         )
-        if before is not None:
-            self.gateway.take_over(before.gateway, unchanged)
-        # Where there is one provider and no route its own list is the answer, byte for byte.
-        has_many = len(self.targets) > 1 or bool(file.models)
-        self._lists = ModelLists(self.gateway, reactor) if has_many else None
 
     def watch(self) -> None:
         """Show its circuits, and make the series of its routes."""

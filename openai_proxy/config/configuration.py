@@ -98,6 +98,25 @@ class _FileReader(Reader):
         return self.catalogue.get(like)
 
 
+def _content_of(path: Path) -> bytes:
+    try:
+        content = content_of(path, MAX_BYTES)
+    except OSError as error:
+        raise ConfigError(path, [Problem((), None, error.strerror or "cannot be read")]) from None
+    if not content.strip():
+        # A full disk and an editor that was interrupted leave such files: it is not taken for the defaults.
+        raise ConfigError(path, [Problem((), None, "empty; if all is to be as the defaults say: {}")])
+    return content
+
+
+def _at(file: File, port: str | None, admin: str | None) -> File:
+    """The same, where else it listens."""
+    change = msgspec.structs.replace
+    if port is not None:
+        file = change(file, listeners=(change(file.listeners[0], address=port),))
+    return file if admin is None else change(file, admin=change(file.admin, address=admin))
+
+
 def load(
     path: Path,
     catalogue: Mapping[str, Provider],
@@ -113,14 +132,7 @@ def load(
     :param admin: the same for ``admin.address``.
     """
     problems: list[Problem] = []
-    try:
-        content = content_of(path, MAX_BYTES)
-    except OSError as error:
-        raise ConfigError(path, [Problem((), None, error.strerror or "cannot be read")]) from None
-    if not content.strip():
-        # A full disk and an editor that was interrupted leave such files: it is not taken for the defaults.
-        raise ConfigError(path, [Problem((), None, "empty; if all is to be as the defaults say: {}")])
-    root = parse(content, problems)
+    root = parse(_content_of(path), problems)
     if root is None:
         raise ConfigError(path, problems)
     reader = _FileReader(problems, secrets.read)
@@ -128,12 +140,7 @@ def load(
     file = reader.read(root, File)
     if file is BAD:
         raise ConfigError(path, problems)
-    if port is not None:
-        file = msgspec.structs.replace(
-            file, listeners=(msgspec.structs.replace(file.listeners[0], address=port),)
-        )
-    if admin is not None:
-        file = msgspec.structs.replace(file, admin=msgspec.structs.replace(file.admin, address=admin))
+    file = _at(file, port, admin)
     providers, default_provider = check(file, reader, catalogue)
     if problems:
         raise ConfigError(path, problems)
